@@ -1,0 +1,118 @@
+"""The drivers' own functions: changing the import is the whole migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, Literal
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT
+
+from concurrent_exec.executors import CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec.model import ExecutionResult, Session
+from concurrent_exec.model.options import boolean, one_of
+from concurrent_exec.run import Results
+
+_STRATEGIES: dict[str, type[CallbackExecutor[Any]] | type[ThreadExecutor[Any]]] = {
+    "callback": CallbackExecutor,
+    "thread": ThreadExecutor,
+}
+
+Strategy = Literal["callback", "thread"] | Executor[Any]
+"""A strategy by its name, or an executor of your own making."""
+
+
+def execute_concurrent(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    results_generator: bool = False,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]] | Results[Any]:
+    """Run (statement, parameters) pairs concurrently; return their results in input order.
+
+    Takes the place of `cassandra.concurrent.execute_concurrent`, with its parameters.
+
+    concurrency: statements in flight at once; an executor given as `executor` has its own.
+    raise_on_first_error: stop at the first failure and raise it.
+    results_generator: return an iterator that delivers results as they come, rather than a list.
+    executor: "callback", "thread", or an Executor over the same session.
+
+    Raises TypeError or ValueError naming an argument that is wrong, and what `Results` raises.
+    """
+    chosen = _executor(executor, session, concurrency)
+    stream = boolean("results_generator", results_generator)
+    results = chosen.execute(
+        _none_as_empty(statements_and_parameters),
+        raise_on_first_error=raise_on_first_error,
+        feeder="thread" if stream else "caller",
+        execution_profile=execution_profile,
+    )
+    return results if stream else results.all()
+
+
+def execute_concurrent_with_args(
+    session: Session[Any],
+    statement: Any,
+    parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    results_generator: bool = False,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]] | Results[Any]:
+    """Run one statement with each of many parameters; all else is as in `execute_concurrent`.
+
+    Takes the place of `cassandra.concurrent.execute_concurrent_with_args`.
+    """
+    chosen = _executor(executor, session, concurrency)
+    stream = boolean("results_generator", results_generator)
+    results = chosen.map(
+        statement,
+        parameters,
+        raise_on_first_error=raise_on_first_error,
+        feeder="thread" if stream else "caller",
+        execution_profile=execution_profile,
+    )
+    return results if stream else results.all()
+
+
+def execute_concurrent_async(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = False,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> Future[list[ExecutionResult[Any]]]:
+    """Start to run (statement, parameters) pairs; return at once a future of the list of results.
+
+    Takes the place of cassandra-driver's `cassandra.concurrent.execute_concurrent_async`, which
+    scylla-driver lacks. The future resolves for an empty input too; cancelling it stops the run.
+    All else is as in `execute_concurrent`.
+    """
+    chosen = _executor(executor, session, concurrency)
+    return chosen.execute(
+        _none_as_empty(statements_and_parameters),
+        raise_on_first_error=raise_on_first_error,
+        execution_profile=execution_profile,
+    ).future()
+
+
+def _executor(executor: Strategy, session: Session[Any], concurrency: int) -> Executor[Any]:
+    if isinstance(executor, Executor):
+        if executor.session is not session:
+            raise ValueError("executor must be one over the same session that is given")
+        return executor
+    name = one_of("executor", executor, tuple(_STRATEGIES))
+    return _STRATEGIES[name](session, concurrency=concurrency)
+
+
+def _none_as_empty(statements_and_parameters: Iterable[Any] | None) -> Iterable[Any]:
+    # The drivers' function takes None for "nothing to do", and so do scripts written for it.
+    return () if statements_and_parameters is None else statements_and_parameters

@@ -1,0 +1,17 @@
+"""Every touch of a driver, and of a driver's internals."""
+
+try:
+    import cassandra.cluster  # noqa: F401
+except ModuleNotFoundError as exc:
+    if exc.name is None or exc.name.partition(".")[0] != "cassandra":
+        raise
+    raise ImportError(
+        "concurrent_exec needs a driver, and none is installed: "
+        "pip install 'concurrent-exec[cassandra]' for cassandra-driver, "
+        "or pip install 'concurrent-exec[scylla]' for scylla-driver "
+        "(one of them: they can't share an environment)"
+    ) from exc
+
+from concurrent_exec.drivers.results import detached, result_set
+
+__all__ = ["detached", "result_set"]

@@ -1,0 +1,147 @@
+"""Results without the request that brought them.
+
+A driver's ResultSet refers to its ResponseFuture, and that to the message, the statement's bound
+values, the connection, timers and locks: some 4 KB a statement. Here a ResultSet is given a small
+stand-in that has what a ResultSet reads of it. It touches internals of the driver, so all that is
+touched is looked for first, when this module is imported: on a driver that lacks any of it the
+driver's own objects are handed on as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from cassandra.cluster import ResponseFuture, ResultSet
+from cassandra.query import BatchStatement, SimpleStatement
+
+_READ = (
+    "_col_names",
+    "_col_types",
+    "_continuous_paging_session",
+    "_custom_payload",
+    "_paging_state",
+    "_query_traces",
+    "_warnings",
+    "coordinator_host",
+    "has_more_pages",
+    "is_schema_agreed",
+    "query",
+    "row_factory",
+)
+_known = all(hasattr(ResponseFuture, name) for name in _READ)
+
+
+class _Received:
+    """What is kept of a ResponseFuture that has its one and only page."""
+
+    __slots__ = (
+        "_col_names",
+        "_col_types",
+        "_query_traces",
+        "coordinator_host",
+        "custom_payload",
+        "is_schema_agreed",
+        "query",
+        "row_factory",
+        "warnings",
+    )
+
+    has_more_pages = False
+    _paging_state = None
+    _continuous_paging_session = None
+
+    def __init__(self, future: Any) -> None:
+        self._col_names = future._col_names
+        self._col_types = future._col_types
+        self._query_traces = future._query_traces
+        self.coordinator_host = future.coordinator_host
+        self.custom_payload = future._custom_payload
+        self.is_schema_agreed = future.is_schema_agreed
+        self.row_factory = future.row_factory
+        self.warnings = future._warnings
+        # `was_applied` asks whether it was a batch. A bound statement is not kept: it is made
+        # anew for each execution of a prepared one, and holds the values.
+        query = future.query
+        self.query = query if isinstance(query, BatchStatement | SimpleStatement) else None
+
+    def get_query_trace_ids(self) -> list[Any]:
+        return [trace.trace_id for trace in self._query_traces or ()]
+
+    def get_query_trace(self, max_wait: float | None = None, **options: Any) -> Any:
+        traces = self.get_all_query_traces(max_wait, **options)
+        return traces[-1] if traces else None
+
+    def get_all_query_traces(self, max_wait_per: float | None = None, **options: Any) -> list[Any]:
+        traces = list(self._query_traces or ())
+        for trace in traces:
+            if not trace.events:
+                trace.populate(max_wait=max_wait_per, **options)
+        return traces
+
+
+class _Nothing:
+    """Stands for the ResponseFuture of every answer that says no more than "done"."""
+
+    has_more_pages = False
+    is_schema_agreed = True
+    custom_payload = coordinator_host = query = row_factory = warnings = None
+    _col_names = _col_types = _continuous_paging_session = _paging_state = _query_traces = None
+
+    def get_query_trace_ids(self) -> list[Any]:
+        return []
+
+    def get_query_trace(self, *args: Any, **options: Any) -> Any:
+        return None
+
+    def get_all_query_traces(self, *args: Any, **options: Any) -> list[Any]:
+        return []
+
+
+class _VoidResultSet(ResultSet):  # type: ignore[misc]
+    """The ResultSet of an answer without rows, which shares all that it has with every other."""
+
+    response_future: ClassVar[Any] = _Nothing()
+    column_names = None
+    column_types = None
+    _current_rows: Any = ()
+    _page_iter = None
+    _list_mode = False
+
+    def __init__(self) -> None:
+        pass
+
+
+def result_set(future: Any, rows: Any) -> Any:
+    """Return the ResultSet of a completed `future`, given the `rows` of its callback.
+
+    Rows, further pages, column names and types, paging state, `was_applied`, traces, warnings
+    and custom payload are there as in the driver's own. Where there are further pages the
+    ResponseFuture is kept, as it is what fetches them; else `response_future` is a stand-in
+    that knows coordinator and row factory, but neither message nor bound values. That of an
+    answer without rows, warnings, payload or trace knows nothing at all.
+    """
+    if not _known or type(future) is not ResponseFuture:
+        return ResultSet(future, rows)
+    if future.has_more_pages or future._continuous_paging_session is not None:
+        return ResultSet(future, rows)
+    if (
+        rows is None
+        and future._col_names is None
+        and future._warnings is None
+        and future._custom_payload is None
+        and not future._query_traces
+        and future.is_schema_agreed
+    ):
+        return _VoidResultSet()
+    return ResultSet(_Received(future), rows)
+
+
+def detached(result: Any) -> Any:
+    """Return `result_set` of a ResultSet that a session's `execute` has just returned.
+
+    Anything else is returned as it is.
+    """
+    if type(result) is not ResultSet:
+        return result
+    future = result.response_future
+    return result_set(future, result._current_rows if future._col_names is not None else None)

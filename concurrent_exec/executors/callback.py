@@ -1,0 +1,89 @@
+"""Each completion sends the next statement: no thread of its own, whatever the concurrency."""
+
+from __future__ import annotations
+
+import logging
+from threading import local
+from typing import Any, TypeVar
+
+from concurrent_exec.drivers import result_set
+from concurrent_exec.executors.base import Executor
+from concurrent_exec.model import Clock, Session
+from concurrent_exec.run import Job
+
+R = TypeVar("R")
+
+log = logging.getLogger(__name__)
+
+
+class _Here(local):
+    launching = False
+
+
+class CallbackExecutor(Executor[R]):
+    """Sends statements with `execute_async`; the callback of each answer sends the next one.
+
+    The callbacks run on the driver's I/O thread, so there is no thread per statement and the
+    concurrency may be in the hundreds.
+    """
+
+    def __init__(
+        self, session: Session[R], *, concurrency: int = 100, clock: Clock | None = None
+    ) -> None:
+        """Make an executor; the options are those of `Executor`."""
+        super().__init__(session, concurrency=concurrency, clock=clock)
+        self._here = _Here()
+
+    def _launch(self) -> None:
+        # A statement may be answered within execute_async, and its callback calls this again:
+        # the loop that is already under way on this thread goes on with the next, so that any
+        # number of such answers runs on a flat stack.
+        here = self._here
+        if here.launching:
+            return
+        here.launching = True
+        try:
+            while (job := self._take()) is not None:
+                self._send(job)
+        finally:
+            here.launching = False
+
+    def _send(self, job: Job) -> None:
+        try:
+            future = self.session.execute_async(job.statement, job.parameters, **job.send_options)
+            arguments = (future, job)
+            future.add_callbacks(
+                self._on_success,
+                self._on_failure,
+                callback_args=arguments,
+                errback_args=arguments,
+            )
+        except BaseException as exc:
+            job.fail(exc)
+            if not isinstance(exc, Exception):
+                raise
+        else:
+            if job.settled:
+                future.clear_callbacks()
+
+    def _on_success(self, rows: Any, future: Any, job: Job) -> None:
+        # A future calls its callbacks again for each further page that is fetched.
+        future.clear_callbacks()
+        try:
+            try:
+                result = result_set(future, rows)
+            except Exception as exc:
+                job.fail(exc)
+            else:
+                job.succeed(result)
+            self._launch()
+        except BaseException:
+            log.exception("a statement's callback raised")
+
+    def _on_failure(self, exc: BaseException, future: Any, job: Job) -> None:
+        future.clear_callbacks()
+        try:
+            job.fail(exc)
+            self._launch()
+        except BaseException:
+            log.exception("a statement's callback raised")

@@ -1,0 +1,77 @@
+"""Worker threads that call the session and wait."""
+
+from __future__ import annotations
+
+from threading import Lock, Thread
+from typing import TypeVar
+
+from concurrent_exec.drivers import detached
+from concurrent_exec.executors.base import Executor
+from concurrent_exec.model import Clock, Session
+
+R = TypeVar("R")
+
+LINGER = 5.0
+"""Seconds that a worker with nothing to do stays before its thread ends."""
+
+
+class ThreadExecutor(Executor[R]):
+    """Sends statements with `session.execute`, on up to `concurrency` worker threads.
+
+    A thread is started when there is work for it and ends after a few idle seconds. The threads
+    are daemons: a statement without an answer does not keep the interpreter from exiting.
+    """
+
+    def __init__(
+        self, session: Session[R], *, concurrency: int = 32, clock: Clock | None = None
+    ) -> None:
+        """Make an executor; the options are those of `Executor`."""
+        super().__init__(session, concurrency=concurrency, clock=clock)
+        self._workers_lock = Lock()
+        self._workers = 0
+        self._idle: list[Lock] = []
+
+    def _launch(self) -> None:
+        gate = self._gate
+        if not gate.may_take():
+            return
+        with self._workers_lock:
+            if self._idle:
+                self._idle.pop().release()
+                return
+            if self._workers >= gate.limit:
+                return  # each of them looks for more before it rests
+            self._workers += 1
+        try:
+            Thread(target=self._work, name="concurrent_exec-worker", daemon=True).start()
+        except BaseException:
+            with self._workers_lock:
+                self._workers -= 1
+            raise
+
+    def _work(self) -> None:
+        bell = Lock()
+        bell.acquire()
+        while True:
+            while (job := self._take()) is not None:
+                self._launch()  # while there is more, one worker wakes the next
+                try:
+                    result = self.session.execute(job.statement, job.parameters, **job.send_options)
+                    result = detached(result)
+                except BaseException as exc:
+                    job.fail(exc)
+                else:
+                    job.succeed(result)
+                    del result
+                del job
+            with self._workers_lock:
+                if self._gate.may_take():
+                    continue
+                self._idle.append(bell)
+            if not bell.acquire(timeout=LINGER):
+                with self._workers_lock:
+                    if bell in self._idle:
+                        self._idle.remove(bell)
+                        self._workers -= 1
+                        return
+                bell.acquire()

@@ -1,0 +1,80 @@
+"""Options, and the checks that refuse a wrong one by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, Literal
+
+
+class _NotSet(Enum):
+    NOT_SET = "NOT_SET"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+NOT_SET: Final = _NotSet.NOT_SET
+"""The option was left out: the session decides."""
+
+NotSet = Literal[_NotSet.NOT_SET]
+
+
+def positive_int(name: str, value: object) -> int:
+    """Return `value` if it is a whole number of at least 1.
+
+    Raises TypeError or ValueError naming the option otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def boolean(name: str, value: object) -> bool:
+    """Return `value` if it is True or False; raises TypeError naming the option otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+    return value
+
+
+def one_of(name: str, value: object, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is among `allowed`; raises ValueError naming the option otherwise."""
+    if not isinstance(value, str) or value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"{name} must be one of {choices}, not {value!r}")
+    return value
+
+
+def send_options(
+    execution_profile: Any, timeout: float | NotSet | None, custom_payload: Any, trace: bool
+) -> dict[str, Any]:
+    """Return the keyword arguments for the session, of which only those that were given.
+
+    Raises TypeError or ValueError naming the option that is wrong.
+    """
+    options: dict[str, Any] = {}
+    if execution_profile is not NOT_SET:
+        options["execution_profile"] = execution_profile
+    if timeout is not NOT_SET:
+        options["timeout"] = _seconds("timeout", timeout)
+    if custom_payload is not None:
+        if not isinstance(custom_payload, Mapping):
+            kind = type(custom_payload).__name__
+            raise TypeError(f"custom_payload must be a mapping, not {kind}")
+        options["custom_payload"] = dict(custom_payload)
+    if boolean("trace", trace):
+        options["trace"] = True
+    return options
+
+
+def _seconds(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be seconds or None, not {type(value).__name__}")
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be a finite number of seconds above 0, or None, not {value}")
+    return float(value)

@@ -1,0 +1,132 @@
+"""What became of one statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
+
+from concurrent_exec.model.pickling import PortableException
+from concurrent_exec.model.statement import short_text, statement_text
+
+R = TypeVar("R")
+
+_NOTE = "concurrent_exec: "
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Which statement failed, and how often it was tried.
+
+    A pickled Failure keeps the statement's text only: prepared statements don't pickle. Values of
+    parameters may be private, so its repr shows the text of the statement and none of them.
+    """
+
+    index: int
+    """The statement's position in the input, counted from 0."""
+    statement: Any
+    """The statement as it was given."""
+    parameters: Any
+    """Its parameters as they were given."""
+    attempts: int = 1
+    """How often it was handed to the session."""
+
+    def __repr__(self) -> str:
+        text = short_text(self.statement)
+        return f"Failure(index={self.index}, statement={text!r}, attempts={self.attempts})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Failure, (
+            self.index,
+            statement_text(self.statement),
+            self.parameters,
+            self.attempts,
+        )
+
+
+class _Pair(NamedTuple, Generic[R]):
+    success: bool
+    result_or_exc: R | BaseException
+
+
+class ExecutionResult(_Pair[R]):
+    """The outcome of one statement: a named tuple of `success` and `result_or_exc`.
+
+    It unpacks, compares and pickles as the drivers' named tuple of that name does. One that
+    failed also knows its `failure`; of one that succeeded that is None.
+    """
+
+    failure: Failure | None = None
+
+    @classmethod
+    def failed(cls, exc: BaseException, failure: Failure) -> ExecutionResult[R]:
+        """Return the result of a statement that failed with `exc`."""
+        result = cls(False, exc)
+        result.failure = failure
+        return result
+
+    @property
+    def index(self) -> int | None:  # type: ignore[override]
+        """The failed statement's position in the input; None for one that succeeded.
+
+        It takes the place of `tuple.index`, which nobody misses on a pair.
+        """
+        return None if self.failure is None else self.failure.index
+
+    @property
+    def statement(self) -> Any:
+        """The statement that failed; None for one that succeeded."""
+        return None if self.failure is None else self.failure.statement
+
+    @property
+    def parameters(self) -> Any:
+        """The parameters of the statement that failed; None for one that succeeded."""
+        return None if self.failure is None else self.failure.parameters
+
+    @property
+    def attempts(self) -> int | None:
+        """How often the failed statement was sent; None for one that succeeded."""
+        return None if self.failure is None else self.failure.attempts
+
+    def unwrap(self) -> R:
+        """Return the result, or raise the exception of a statement that failed.
+
+        The exception is the driver's own object, with the attribute `failure` and a note that
+        names index and statement, but none of the parameters' values. It is annotated here and
+        not earlier, because a driver hands one exception object to all the requests of a
+        connection that died.
+        """
+        if self.success:
+            return cast(R, self.result_or_exc)
+        raise_failure(cast(BaseException, self.result_or_exc), self.failure)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.success:
+            return type(self), tuple(self)
+        exc = PortableException(cast(BaseException, self.result_or_exc))
+        return _rebuild, (type(self), exc, self.failure)
+
+
+def _rebuild(
+    kind: type[ExecutionResult[Any]], exc: BaseException, failure: Failure | None
+) -> ExecutionResult[Any]:
+    result = kind(False, exc)
+    result.failure = failure
+    return result
+
+
+def raise_failure(exc: BaseException, failure: Failure | None) -> NoReturn:
+    """Raise `exc`, annotated with the `failure` it stands for."""
+    try:
+        if failure is not None:
+            _annotate(exc, failure)
+        # An exception that is raised a second time would otherwise drag the first one's frames.
+        raise exc.with_traceback(None)
+    finally:
+        del exc  # or this frame and the exception's traceback would refer to each other
+
+
+def _annotate(exc: BaseException, failure: Failure) -> None:
+    note = f"{_NOTE}statement {failure.index} of the input failed: {short_text(failure.statement)}"
+    earlier = [text for text in getattr(exc, "__notes__", ()) if not text.startswith(_NOTE)]
+    exc.__notes__ = [*earlier, note]
+    exc.failure = failure  # type: ignore[attr-defined]

@@ -1,0 +1,48 @@
+"""Counts of a run and of an executor at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatistics:
+    """What one run has done so far.
+
+    At any moment ``delivered <= settled <= started <= pulled``, and
+    ``started == settled + in_flight + waiting_for_retry``.
+    """
+
+    pulled: int
+    """Statements taken from the input."""
+    started: int
+    """Statements handed to the session, each counted once however often it is tried."""
+    in_flight: int
+    """Statements that the session has not answered yet."""
+    waiting_for_retry: int
+    """Statements that failed and will be sent again."""
+    succeeded: int
+    failed: int
+    delivered: int
+    """Results handed to the caller."""
+    elapsed: float
+    """Seconds from the start of the run to its end, or to now while it goes on."""
+
+    @property
+    def settled(self) -> int:
+        """Statements whose outcome is final."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStatistics:
+    """What one executor is doing now, over all its runs and submitted statements."""
+
+    concurrency: int
+    """The most statements it has in flight at once."""
+    in_flight: int
+    """Statements that the session has not answered yet."""
+    queued: int
+    """Statements pulled or submitted, and not sent yet."""
+    runs: int
+    """Runs that are not over."""

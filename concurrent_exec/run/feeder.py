@@ -1,0 +1,59 @@
+"""Pulling the caller's iterable ahead, where that is allowed to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context
+from threading import Thread
+
+from concurrent_exec.run.job import Job
+from concurrent_exec.run.run import Run
+
+
+def start_feeder(run: Run, launch: Callable[[], None], context: Context) -> None:
+    """Start the thread that pulls the run's iterator, within `context`.
+
+    It is a daemon, since an input that blocks for ever must not keep the interpreter from
+    exiting; it ends with the input or the run.
+    """
+    thread = Thread(
+        target=context.run, args=(_feed, run, launch), name="concurrent_exec-feeder", daemon=True
+    )
+    thread.start()
+
+
+def _feed(run: Run, launch: Callable[[], None]) -> None:
+    try:
+        while True:
+            with run.gate.lock:
+                demand = run.demand()
+            if demand is None:
+                return
+            if demand:
+                pull_one(run)
+                if run.gate.may_take():
+                    launch()
+            else:
+                run.doorbell.get()
+    except BaseException as exc:  # it has nobody above it to tell, but the run's caller
+        run.end_of_input(exc)
+    finally:
+        # The feeder is the one to finalise a generator, as it was the one to run it.
+        run.source.iterator = None
+
+
+def pull_one(run: Run) -> None:
+    """Pull one statement into the run, or learn that the input is at its end or raises."""
+    source = run.source
+    assert source.iterator is not None
+    index = run.pulled
+    try:
+        job = Job(run, index, *source.pair(index, next(source.iterator)))
+    except StopIteration:
+        run.end_of_input(None)
+    except Exception as exc:
+        # This frame refers to the run, which is about to refer to the exception.
+        exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+        run.end_of_input(exc)
+    else:
+        run.offer(job)

@@ -1,0 +1,320 @@
+"""The caller's end of a run."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextvars import Context, copy_context
+from threading import Lock
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from concurrent_exec.model import (
+    ExecutionResult,
+    ExecutorShutdownError,
+    ForkedProcessError,
+    RunClosedError,
+    RunStatistics,
+)
+from concurrent_exec.run.feeder import pull_one, start_feeder
+from concurrent_exec.run.run import Run
+from concurrent_exec.sink import CompletionSink, ListSink, OrderedSink
+
+R = TypeVar("R")
+
+
+class Results(Iterator[ExecutionResult[R]], Generic[R]):
+    """An iterator of the results of one run, in the order of its input.
+
+    Each result is delivered as soon as it and all before it are there. What may be ahead of the
+    caller is bounded by the run's `buffersize`, so a caller who stops reading stops the run from
+    growing. A `close()`, the end of a `with` block, an exception raised out of it or its being
+    garbage collected stops the run: no further statement is sent.
+
+    In a run with `raise_on_first_error` nothing more is sent after the first failure; the results
+    that come before it in the input are still delivered, then its exception is raised, which has
+    an attribute `failure` (a `Failure`) and a note that names the statement. What the input
+    raises is raised here too, after the results that came before it.
+
+    Threads may share one Results; each result goes to one of them.
+    """
+
+    def __init__(self, run: Run, launch: Callable[[], None]) -> None:
+        """Start `run`; `launch` is called when there may be something to send."""
+        self._run = run
+        self._launch = launch
+        self._pid = os.getpid()
+        self._context: Context | None = None
+        self._batch: deque[Any] = deque()
+        # A few at a time, so that taking them costs little and the room they leave is used.
+        self._most = max(1, min(64, run.window // 4))
+        self._ordered = True
+        self._abandoned = True
+        self._resolve: Callable[[], None] | None = None
+
+        if run.source.items is not None:
+            with run.gate.lock:
+                run.gate.enqueue(run)
+            launch()
+        else:
+            self._context = copy_context()
+            if not run.fed_by_caller:
+                start_feeder(run, launch, self._context)
+
+    # ---- one after the other ----
+
+    def __iter__(self) -> Results[R]:
+        return self
+
+    def __next__(self) -> ExecutionResult[R]:
+        """Return the next result in input order, waiting for it.
+
+        Raises StopIteration at the end and after `close()`; the exception of a statement that
+        failed, if the run stops at the first; what the input raised; ExecutorShutdownError
+        where a shutdown cut the run short; ForkedProcessError in a forked child.
+        """
+        if not self._ordered:
+            raise RuntimeError("these results are taken in another way already")
+        return cast("ExecutionResult[R]", self._next())
+
+    def as_completed(self) -> Iterator[tuple[int, ExecutionResult[R]]]:
+        """Return an iterator of (index, result) in the order of completion.
+
+        The index is the statement's position in the input, from 0. It yields what has not been
+        delivered yet; from then on these Results can't be read in input order any more. It
+        raises what `__next__` raises, but a failure as soon as it completes.
+        """
+        run = self._run
+        self._check_process()
+        with run.gate.lock:
+            sink = self._leave_order()
+            first = sink.delivered - len(self._batch)
+            self._batch = deque(enumerate(self._batch, first))
+            run.sink = CompletionSink(sink)
+        return _Completed(self)
+
+    # ---- all at once ----
+
+    def all(self) -> list[ExecutionResult[R]]:
+        """Wait for the whole run; return the results not yet delivered, in input order.
+
+        Raises, as soon as it is known and without waiting for what is in flight, the exception
+        of the first statement to fail (if the run stops at the first) or what the input raised;
+        ExecutorShutdownError and ForkedProcessError as `__next__` does; RunClosedError if the
+        run was closed, as the list would not be whole.
+        """
+        self._check_process()
+        try:
+            collected = self._collect()
+            self._wait_until(lambda: self._run.outcome_known)
+            return self._outcome(*collected)
+        finally:
+            self.close()
+
+    def future(self) -> Future[list[ExecutionResult[R]]]:
+        """Return a future of what `all()` returns or raises.
+
+        It resolves on whichever thread brings the last answer. Cancelling it stops the run. The
+        run is the future's from then on: it goes on though these Results are dropped.
+
+        Raises ValueError for a run that is fed by the caller, who would not be there to do it.
+        """
+        run = self._run
+        if run.fed_by_caller:
+            raise ValueError("a run with feeder='caller' has no future: nobody would feed it")
+        self._check_process()
+        collected = self._collect()
+        self._abandoned = False
+        future: Future[list[ExecutionResult[R]]] = Future()
+        unresolved = [future]
+
+        def resolve() -> None:
+            try:
+                future = unresolved.pop()  # the first to come here takes it: pop is atomic
+            except IndexError:
+                return
+            if future.set_running_or_notify_cancel():
+                try:
+                    results = self._outcome(*collected)
+                except BaseException as exc:
+                    future.set_exception(exc)
+                else:
+                    future.set_result(results)
+            self.close()
+
+        self._resolve = resolve
+        future.add_done_callback(lambda done: self.close() if done.cancelled() else None)
+        run.tell_when_known(resolve)
+        if run.gate.may_take():
+            self._launch()
+        return future
+
+    def _collect(self) -> tuple[list[ExecutionResult[R]], ListSink[R]]:
+        run = self._run
+        with run.gate.lock:
+            sink = ListSink(self._leave_order())
+            run.sink = sink
+            before = list(self._batch)
+            self._batch.clear()
+            run.take_results(0, 0)
+        return before, sink
+
+    def _outcome(
+        self, before: list[ExecutionResult[R]], sink: ListSink[R]
+    ) -> list[ExecutionResult[R]]:
+        failure = self._run.failure
+        if failure is not None:
+            failure.unwrap()
+        if self._run.closed:
+            raise RunClosedError("the run was closed before its end")
+        self._raise_end()
+        return before + sink.results()
+
+    # ---- the end ----
+
+    def close(self) -> None:
+        """Stop the run: nothing more is sent, and the results that were not delivered are let go.
+
+        Does not wait: neither for an input that blocks, nor for the answers to what is in
+        flight. It may be called by any thread, more than once, and from a finaliser.
+        """
+        run = self._run
+        run.close()
+        if self._resolve is not None:
+            resolve, self._resolve = self._resolve, None
+            resolve()
+        self._batch.clear()
+        # The garbage collector may have brought us here on a thread that holds the lock.
+        if run.gate.lock.acquire(blocking=False):
+            try:
+                held = run.let_go()
+            finally:
+                run.gate.lock.release()
+            del held
+
+    def __enter__(self) -> Results[R]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Only what takes no lock; an __init__ that raised leaves no run behind.
+        if getattr(self, "_abandoned", False):
+            self._run.close()
+
+    def statistics(self) -> RunStatistics:
+        """Return the counts of the run at this moment."""
+        self._check_process()
+        return self._run.statistics(self._batch)
+
+    # ---- how it waits ----
+
+    def _next(self) -> Any:
+        try:
+            item = self._pop()
+            result = item if self._ordered else item[1]
+            if not result.success and self._run.fail_fast:
+                result.unwrap()
+        except BaseException:  # a KeyboardInterrupt too means that the caller has gone
+            self.close()
+            raise
+        return item
+
+    def _pop(self) -> Any:
+        while True:
+            try:
+                item = self._batch.popleft()
+            except IndexError:
+                pass
+            else:
+                if not self._batch:
+                    self._make_room()
+                return item
+            self._check_process()
+            self._wait_until(self._refill)
+            if not self._batch and (self._run.closed or self._run.over):
+                self._raise_end()
+                raise StopIteration
+
+    def _make_room(self) -> None:
+        """Tell the run that what was taken is delivered, so that it goes on meanwhile."""
+        run = self._run
+        with run.gate.lock:
+            run.take_results(0, len(self._batch))
+        if run.gate.may_take():
+            self._launch()
+
+    def _refill(self) -> bool:
+        """Take what may leave now; say whether there is any reason to wait no longer. Lock held."""
+        run = self._run
+        self._batch.extend(run.take_results(self._most, len(self._batch)))
+        return bool(self._batch) or run.closed or run.over
+
+    def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Return once `ready`, which is called with the lock held; feed the run if that is ours."""
+        run = self._run
+        gate = run.gate
+        while True:
+            ticket: Lock | None = None
+            with gate.lock:
+                done = ready()
+                if not done and not (run.fed_by_caller and run.demand()):
+                    ticket = run.consumers.ticket()
+            if gate.may_take():
+                self._launch()
+            if done:
+                return
+            if ticket is None:
+                assert self._context is not None
+                self._context.run(pull_one, run)
+            elif not run.closed:  # a close takes no lock: it may have come before the ticket
+                ticket.acquire()
+
+    def _leave_order(self) -> OrderedSink[R]:
+        """Return the sink to take over, once. Lock held."""
+        if not self._ordered:
+            raise RuntimeError("these results are taken in another way already")
+        self._ordered = False
+        sink = self._run.sink
+        return sink if isinstance(sink, OrderedSink) else OrderedSink()
+
+    def _raise_end(self) -> None:
+        """Raise what keeps the end of the results from being the end of the input."""
+        run = self._run
+        if run.closed:
+            return
+        error, run.input_error = run.input_error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+        if run.cut_short:
+            raise ExecutorShutdownError(
+                "the executor was shut down before the whole input was sent; "
+                f"statements from {run.started} on were not"
+            )
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedProcessError(
+                "these results belong to the process that started the run, not to its forked child"
+            )
+
+
+class _Completed(Iterator[tuple[int, ExecutionResult[R]]], Generic[R]):
+    """The iterator of `Results.as_completed`."""
+
+    def __init__(self, results: Results[R]) -> None:
+        self._results = results
+
+    def __next__(self) -> tuple[int, ExecutionResult[R]]:
+        return cast("tuple[int, ExecutionResult[R]]", self._results._next())

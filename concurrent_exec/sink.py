@@ -1,0 +1,115 @@
+"""Where settled results wait until the caller takes them.
+
+A run puts each result in under its index, in whatever order the answers come; the three sinks
+differ in what they give back, and when. None has a lock: the run's lock is held for every call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Generic, Protocol, TypeVar
+
+from concurrent_exec.model import ExecutionResult
+
+R = TypeVar("R")
+
+
+class Sink(Protocol[R]):
+    """What a run needs of a sink."""
+
+    delivered: int
+    """Results that have left the sink, or never wait in it."""
+
+    def put(self, index: int, result: ExecutionResult[R]) -> bool:
+        """Keep `result`; say whether there is something to take now."""
+
+    def take(self, most: int) -> list[Any]:
+        """Remove and return up to `most` results that may leave now."""
+
+
+class OrderedSink(Generic[R]):
+    """Gives results in the order of the input: each waits for those before it."""
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self._held: dict[int, ExecutionResult[R]] = {}
+
+    def put(self, index: int, result: ExecutionResult[R]) -> bool:
+        self._held[index] = result
+        return self.delivered in self._held
+
+    def take(self, most: int) -> list[ExecutionResult[R]]:
+        held = self._held
+        first = self.delivered
+        last = first
+        while last < first + most and last in held:
+            last += 1
+        self.delivered = last
+        return [held.pop(index) for index in range(first, last)]
+
+    def pairs(self) -> list[tuple[int, ExecutionResult[R]]]:
+        """Return all that is held, each with its index, as it came."""
+        return list(self._held.items())
+
+
+class CompletionSink(Generic[R]):
+    """Gives (index, result) pairs in the order of completion."""
+
+    def __init__(self, ordered: OrderedSink[R]) -> None:
+        """Take over what `ordered` holds."""
+        self.delivered = ordered.delivered
+        self._held = deque(ordered.pairs())
+
+    def put(self, index: int, result: ExecutionResult[R]) -> bool:
+        self._held.append((index, result))
+        return True
+
+    def take(self, most: int) -> list[tuple[int, ExecutionResult[R]]]:
+        held = self._held
+        taken = [held.popleft() for _ in range(min(most, len(held)))]
+        self.delivered += len(taken)
+        return taken
+
+
+class ListSink(Generic[R]):
+    """Collects a list for a caller who waits for the whole run.
+
+    The list is the caller's, so a result counts as delivered when it is put: a slow statement at
+    the head holds nothing up, and the window bounds only what is pulled ahead of the answers.
+    """
+
+    def __init__(self, ordered: OrderedSink[R]) -> None:
+        """Take over what `ordered` holds; the list starts where that has come to."""
+        self.delivered = self._first = ordered.delivered
+        self._slots: list[ExecutionResult[R] | None] = []
+        for index, result in ordered.pairs():
+            self.put(index, result)
+
+    def put(self, index: int, result: ExecutionResult[R]) -> bool:
+        slots = self._slots
+        place = index - self._first
+        if place >= len(slots):
+            slots.extend([None] * (place + 1 - len(slots)))
+        slots[place] = result
+        self.delivered += 1
+        return False
+
+    def take(self, most: int) -> list[Any]:
+        return []
+
+    def results(self) -> list[ExecutionResult[R]]:
+        """Return what was collected, in the order of the input."""
+        return [result for result in self._slots if result is not None]
+
+
+class DiscardingSink(Generic[R]):
+    """Lets every result go: for a run that nobody listens to any more."""
+
+    def __init__(self, delivered: int) -> None:
+        self.delivered = delivered
+
+    def put(self, index: int, result: ExecutionResult[R]) -> bool:
+        return False
+
+    def take(self, most: int) -> list[Any]:
+        return []

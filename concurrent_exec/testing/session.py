@@ -1,0 +1,184 @@
+"""A session that does what a script says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import Any
+
+from cassandra import OperationTimedOut
+
+from concurrent_exec.testing.clock import VirtualClock
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How the session answers one statement.
+
+    rows: what a success brings, None for an answer without rows.
+    error: what it fails with, instead of a success.
+    refuse: let `execute_async` itself raise `error`.
+    at_once: answer within `execute_async`, before it returns.
+    after: answer when the session's clock has gone on by so many seconds.
+
+    With neither `refuse`, `at_once` nor `after` the request waits in `ScriptedSession.pending`
+    until the test answers it, or its timeout passes.
+    """
+
+    rows: Any = None
+    error: BaseException | None = None
+    refuse: bool = False
+    at_once: bool = False
+    after: float | None = None
+
+
+Script = Callable[[Any, Any], Reply | None]
+
+
+class Request:
+    """One statement that was sent; it also plays the driver's response future for it.
+
+    Answering twice calls the callbacks twice, as a driver at fault would.
+    """
+
+    has_more_pages = False
+    _col_names = _col_types = _paging_state = _continuous_paging_session = None
+
+    def __init__(self, session: ScriptedSession, statement: Any, parameters: Any, options: Any):
+        self.statement = statement
+        self.parameters = parameters
+        self.options: dict[str, Any] = options
+        """The keyword arguments it was sent with."""
+        self.answered = False
+        self._session = session
+        self._lock = Lock()
+        self._done = Event()
+        self._rows: Any = None
+        self._error: BaseException | None = None
+        self._callbacks: list[tuple[Callable[..., object], Callable[..., object], Any, Any]] = []
+
+    def succeed(self, rows: Any = None) -> None:
+        """Answer with `rows`; the callbacks run here and now, on this thread."""
+        self._answer(rows, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with a failure; the callbacks run here and now, on this thread."""
+        self._answer(None, error)
+
+    def _answer(self, rows: Any, error: BaseException | None) -> None:
+        with self._lock:
+            self._rows, self._error = rows, error
+            callbacks = list(self._callbacks)
+        self._session._note_answer(self)
+        self._done.set()
+        for callback, errback, callback_args, errback_args in callbacks:
+            if error is None:
+                callback(rows, *callback_args)
+            else:
+                errback(error, *errback_args)
+
+    def add_callbacks(
+        self,
+        callback: Callable[..., object],
+        errback: Callable[..., object],
+        callback_args: tuple[Any, ...] = (),
+        callback_kwargs: Any = None,
+        errback_args: tuple[Any, ...] = (),
+        errback_kwargs: Any = None,
+    ) -> Request:
+        """Have one of them called with the answer; at once, if that is there."""
+        with self._lock:
+            self._callbacks.append((callback, errback, callback_args, errback_args))
+            answered = self.answered
+        if answered:
+            if self._error is None:
+                callback(self._rows, *callback_args)
+            else:
+                errback(self._error, *errback_args)
+        return self
+
+    def clear_callbacks(self) -> None:
+        """Do nothing: a request that is answered twice shall be heard twice."""
+
+    def result(self) -> Any:
+        """Wait for the answer; return its rows or raise its error."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._rows
+
+
+class ScriptedSession:
+    """A session for tests: `script` says what becomes of each statement.
+
+    script: called with statement and parameters for each statement sent; returns a `Reply`, or
+        None for one that waits. Without a script all wait.
+    clock: where delays and timeouts pass; a `VirtualClock`, one of its own by default.
+    timeout: seconds after which a statement without an answer fails with OperationTimedOut,
+        unless it was sent with a timeout of its own; None for never.
+    """
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        clock: VirtualClock | None = None,
+        timeout: float | None = 10.0,
+    ) -> None:
+        self.clock = clock if clock is not None else VirtualClock()
+        self.sent = 0
+        """How many statements were sent."""
+        self.most_in_flight = 0
+        """The most statements that were without an answer at once."""
+        self._script = script
+        self._timeout = timeout
+        self._pending: dict[int, Request] = {}
+        self._lock = Lock()
+
+    @property
+    def pending(self) -> list[Request]:
+        """The requests without an answer, in the order they were sent."""
+        with self._lock:
+            return list(self._pending.values())
+
+    def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
+        """Send a statement; return its request, which is also its response future."""
+        request = Request(self, query, parameters, options)
+        with self._lock:
+            self.sent += 1
+            self._pending[id(request)] = request
+            self.most_in_flight = max(self.most_in_flight, len(self._pending))
+        try:
+            reply = (self._script(query, parameters) if self._script else None) or Reply()
+            if reply.refuse:
+                raise reply.error if reply.error is not None else RuntimeError("refused")
+        except BaseException:
+            self._note_answer(request)
+            raise
+
+        def answer() -> None:
+            if not request.answered:
+                request._answer(reply.rows, reply.error)
+
+        def time_out() -> None:
+            if not request.answered:
+                request.fail(OperationTimedOut(errors={"scripted": "no answer"}))
+
+        timeout = options.get("timeout", self._timeout)
+        if timeout is not None:
+            self.clock.call_later(timeout, time_out)
+        if reply.at_once:
+            answer()
+        elif reply.after is not None:
+            self.clock.call_later(reply.after, answer)
+        return request
+
+    def execute(self, query: Any, parameters: Any = None, **options: Any) -> Any:
+        """Send a statement and wait for its answer: its rows, or its error raised."""
+        return self.execute_async(query, parameters, **options).result()
+
+    def _note_answer(self, request: Request) -> None:
+        with self._lock:
+            request.answered = True
+            self._pending.pop(id(request), None)
