@@ -1,0 +1,129 @@
+# Everything here works from a fresh clone with Python 3.11, JDK 17 and Maven.
+# "make help" lists the targets.
+
+# Two environments, because both drivers install the package "cassandra".
+DRIVERS := cassandra scylla
+EXTRAS := cli,demo,test
+
+# Which interpreter the environments are made with; another one makes them anew.
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for p in python3.11 python3; do \
+	if $$p -c '$(RECENT)' 2>/dev/null; then echo $$p; exit; fi; done; echo python3)
+endif
+
+# Passed on to demo/flights.py and to pytest.
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+# Seconds that one test may take at its full size.
+PROOF_TIMEOUT ?= 1800
+
+VENVS := $(DRIVERS:%=.venv/%/complete)
+TESTS := $(DRIVERS:%=test-%)
+PROOFS := $(DRIVERS:%=proof-%)
+TYPES := $(DRIVERS:%=types-%)
+TYPED := $(wildcard concurrent_exec tests demo perf)
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+# The steps build on each other, and both environments install from the same folder.
+.NOTPARALLEL:
+.PHONY: help demo test proof lint types format constraints clean FORCE \
+	check-tools check-python check-cassandra $(TESTS) $(PROOFS) $(TYPES)
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+# Whoever brings a cluster of their own needs neither Java nor Maven for the demo.
+demo: $(if $(CONCURRENT_EXEC_CONTACT_POINTS),check-python,check-tools) .venv/cassandra/complete ## load real rows into a real Cassandra and read them back (DEMO_ARGS=...)
+	.venv/cassandra/bin/python demo/flights.py $(DEMO_ARGS)
+
+test: check-tools lint types $(TESTS) ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
+
+$(TESTS): test-%: .venv/%/complete
+	.venv/$*/bin/python -m pytest $(PYTEST_ARGS)
+
+proof: check-tools $(PROOFS) ## run the same proofs on both drivers at full size
+
+$(PROOFS): proof-%: .venv/%/complete
+	CONCURRENT_EXEC_PROOF=1 .venv/$*/bin/python -m pytest --timeout=$(PROOF_TIMEOUT) \
+		$(PYTEST_ARGS) $(wildcard tests/proof)
+
+lint: .venv/cassandra/complete ## check style and format
+	.venv/cassandra/bin/ruff check .
+	.venv/cassandra/bin/ruff format --check .
+
+types: $(TYPES) ## check types strictly, in both environments
+
+$(TYPES): types-%: .venv/%/complete
+	.venv/$*/bin/mypy --strict --cache-dir .mypy_cache/$* $(TYPED)
+
+format: .venv/cassandra/complete ## put the code into format
+	.venv/cassandra/bin/ruff check --fix .
+	.venv/cassandra/bin/ruff format .
+
+constraints: check-python ## take the newest versions of everything that CI installs
+	for driver in $(DRIVERS); do \
+		rm -rf .venv/newest && \
+		$(PYTHON) -m venv .venv/newest && \
+		.venv/newest/bin/python -m pip install --quiet --upgrade setuptools && \
+		.venv/newest/bin/python -m pip install --quiet --use-pep517 --no-build-isolation \
+			".[$$driver,$(EXTRAS)]" && \
+		{ echo "# Everything in .venv/$$driver, exactly. Written by: make constraints" && \
+		  .venv/newest/bin/python -m pip freeze --all --exclude pip --exclude concurrent-exec; \
+		} >.venv/newest.txt && \
+		mv .venv/newest.txt constraints/$$driver.txt || exit 1; \
+	done
+	rm -rf .venv/newest build
+
+clean: ## remove all that make and the tools have made
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# "complete" comes last: what was stopped half-way is not taken for an environment, but made anew.
+# Without build isolation, because an isolated build would take setuptools past the constraints.
+$(VENVS): .venv/%/complete: setup.cfg setup.py constraints/%.txt .venv/interpreter
+	rm -rf .venv/$*
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install --quiet --constraint constraints/$*.txt setuptools
+	.venv/$*/bin/python -m pip install --quiet --constraint constraints/$*.txt \
+		--use-pep517 --no-build-isolation --editable '.[$*,$(EXTRAS)]'
+	.venv/$*/bin/python -m pip check
+	touch $@
+
+# What an environment is bound to besides its list of packages: the interpreter and the place.
+# Touched only when either has changed. The "+" looks under "make -n" as well: else that would say
+# that all is to be made anew.
+.venv/interpreter: FORCE | check-python
+	+@mkdir -p .venv
+	+@$(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable), sys.version, os.getcwd())' >$@.new
+	+@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+check-tools: check-python check-cassandra
+
+check-python:
+	@if ! $(PYTHON) -c '$(RECENT)' 2>/dev/null; then \
+		echo 'make: Python 3.11 or later not found: apt-get install python3.11 python3.11-venv (or set PYTHON)' >&2; \
+		exit 1; \
+	elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo 'make: venv of $(PYTHON) not found: apt-get install python3-venv' >&2; \
+		exit 1; \
+	fi
+
+# What the real Cassandra of the demo and the tests needs: Maven fetches it, JDK 17 runs it.
+check-cassandra:
+	@status=0; \
+	java=$${JAVA_HOME:+$$JAVA_HOME/bin/}java; \
+	version=$$("$$java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p'); \
+	case $$version in \
+	17) ;; \
+	'') echo 'make: JDK 17 not found: apt-get install openjdk-17-jdk-headless' >&2; status=1 ;; \
+	*) echo "make: JDK 17 not found ($$java is $$version): apt-get install openjdk-17-jdk-headless, and set JAVA_HOME to it" >&2; status=1 ;; \
+	esac; \
+	if ! command -v mvn >/dev/null 2>&1; then \
+		echo 'make: Maven not found: apt-get install maven' >&2; status=1; \
+	fi; \
+	exit $$status
+
+FORCE:
