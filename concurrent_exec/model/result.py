@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from concurrent_exec.model.pickling import PortableException
 from concurrent_exec.model.statement import short_text, statement_text
@@ -97,7 +97,13 @@ class ExecutionResult(_Pair[R]):
         """
         if self.success:
             return cast(R, self.result_or_exc)
-        raise_failure(cast(BaseException, self.result_or_exc), self.failure)
+        try:
+            if self.failure is not None:
+                _annotate(cast(BaseException, self.result_or_exc), self.failure)
+            # An exception raised a second time would otherwise drag the first one's frames.
+            raise cast(BaseException, self.result_or_exc).with_traceback(None)
+        finally:
+            del self  # or the exception's traceback and this frame would refer to each other
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.success:
@@ -112,17 +118,6 @@ def _rebuild(
     result = kind(False, exc)
     result.failure = failure
     return result
-
-
-def raise_failure(exc: BaseException, failure: Failure | None) -> NoReturn:
-    """Raise `exc`, annotated with the `failure` it stands for."""
-    try:
-        if failure is not None:
-            _annotate(exc, failure)
-        # An exception that is raised a second time would otherwise drag the first one's frames.
-        raise exc.with_traceback(None)
-    finally:
-        del exc  # or this frame and the exception's traceback would refer to each other
 
 
 def _annotate(exc: BaseException, failure: Failure) -> None:

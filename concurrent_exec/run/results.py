@@ -75,7 +75,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         failed, if the run stops at the first; what the input raised; ExecutorShutdownError
         where a shutdown cut the run short; ForkedProcessError in a forked child.
         """
-        if not self._ordered:
+        if not self._ordered and not self._run.closed:
             raise RuntimeError("these results are taken in another way already")
         return cast("ExecutionResult[R]", self._next())
 
@@ -106,11 +106,13 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         run was closed, as the list would not be whole.
         """
         self._check_process()
+        collected = None
         try:
             collected = self._collect()
             self._wait_until(lambda: self._run.outcome_known)
             return self._outcome(*collected)
         finally:
+            del collected  # a failure's traceback refers to this frame: it must not refer back
             self.close()
 
     def future(self) -> Future[list[ExecutionResult[R]]]:
@@ -139,7 +141,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                 try:
                     results = self._outcome(*collected)
                 except BaseException as exc:
-                    future.set_exception(exc)
+                    future.set_exception(exc.with_traceback(None))
                 else:
                     future.set_result(results)
             self.close()
@@ -164,13 +166,15 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     def _outcome(
         self, before: list[ExecutionResult[R]], sink: ListSink[R]
     ) -> list[ExecutionResult[R]]:
-        failure = self._run.failure
-        if failure is not None:
-            failure.unwrap()
-        if self._run.closed:
-            raise RunClosedError("the run was closed before its end")
-        self._raise_end()
-        return before + sink.results()
+        try:
+            if self._run.failure is not None:
+                self._run.failure.unwrap()
+            if self._run.closed:
+                raise RunClosedError("the run was closed before its end")
+            self._raise_end()
+            return before + sink.results()
+        finally:
+            del before, sink
 
     # ---- the end ----
 
@@ -218,15 +222,18 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     # ---- how it waits ----
 
     def _next(self) -> Any:
+        item = result = None
         try:
             item = self._pop()
             result = item if self._ordered else item[1]
             if not result.success and self._run.fail_fast:
                 result.unwrap()
+            return item
         except BaseException:  # a KeyboardInterrupt too means that the caller has gone
             self.close()
             raise
-        return item
+        finally:
+            del item, result  # a failure's traceback refers to this frame
 
     def _pop(self) -> Any:
         while True:

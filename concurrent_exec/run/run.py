@@ -281,9 +281,10 @@ class Run(Work):
 
         Lock held.
         """
-        held = (self.sink, self._ready)
+        held = (self.sink, self._ready, self.failure)
         self.sink = DiscardingSink(self.sink.delivered)
         self._ready = deque()
+        self.failure = None
         return held
 
     def statistics(self, held: Sized) -> RunStatistics:

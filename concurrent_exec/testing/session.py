@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
+from weakref import ref
 
 from cassandra import OperationTimedOut
 
@@ -37,10 +38,7 @@ Script = Callable[[Any, Any], Reply | None]
 
 
 class Request:
-    """One statement that was sent; it also plays the driver's response future for it.
-
-    Answering twice calls the callbacks twice, as a driver at fault would.
-    """
+    """One statement that was sent; it also plays the driver's response future for it."""
 
     has_more_pages = False
     _col_names = _col_types = _paging_state = _continuous_paging_session = None
@@ -99,7 +97,10 @@ class Request:
         return self
 
     def clear_callbacks(self) -> None:
-        """Do nothing: a request that is answered twice shall be heard twice."""
+        """Forget the callbacks, unless the session is one whose answers are heard twice."""
+        if not self._session.heard_twice:
+            with self._lock:
+                self._callbacks.clear()
 
     def result(self) -> Any:
         """Wait for the answer; return its rows or raise its error."""
@@ -117,6 +118,8 @@ class ScriptedSession:
     clock: where delays and timeouts pass; a `VirtualClock`, one of its own by default.
     timeout: seconds after which a statement without an answer fails with OperationTimedOut,
         unless it was sent with a timeout of its own; None for never.
+    heard_twice: let a request that is answered a second time call its callbacks a second time,
+        though they were cleared, as a driver at fault would.
     """
 
     def __init__(
@@ -125,7 +128,9 @@ class ScriptedSession:
         *,
         clock: VirtualClock | None = None,
         timeout: float | None = 10.0,
+        heard_twice: bool = False,
     ) -> None:
+        self.heard_twice = heard_twice
         self.clock = clock if clock is not None else VirtualClock()
         self.sent = 0
         """How many statements were sent."""
@@ -157,21 +162,27 @@ class ScriptedSession:
             self._note_answer(request)
             raise
 
+        # The clock must not keep alive what has long been answered and let go.
+        alive = ref(request)
+
         def answer() -> None:
-            if not request.answered:
-                request._answer(reply.rows, reply.error)
+            waiting = alive()
+            if waiting is not None and not waiting.answered:
+                waiting._answer(reply.rows, reply.error)
 
         def time_out() -> None:
-            if not request.answered:
-                request.fail(OperationTimedOut(errors={"scripted": "no answer"}))
+            waiting = alive()
+            if waiting is not None and not waiting.answered:
+                waiting.fail(OperationTimedOut(errors={"scripted": "no answer"}))
 
+        if reply.at_once:
+            answer()
+            return request
+        if reply.after is not None:
+            self.clock.call_later(reply.after, answer)
         timeout = options.get("timeout", self._timeout)
         if timeout is not None:
             self.clock.call_later(timeout, time_out)
-        if reply.at_once:
-            answer()
-        elif reply.after is not None:
-            self.clock.call_later(reply.after, answer)
         return request
 
     def execute(self, query: Any, parameters: Any = None, **options: Any) -> Any:

@@ -1,0 +1,34 @@
+"""The one property suite: every executor, any schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from concurrent_exec import Executor
+from tests.executors import any_executor
+from tests.schedule import PLANS, Plan, World, chooser
+
+
+@any_executor
+@given(
+    concurrency=st.integers(1, 4),
+    plans=st.lists(PLANS, min_size=1, max_size=3),
+    steps=st.integers(0, 40),
+    choices=st.lists(st.integers(0, 10_000), max_size=120),
+)
+def test_any_schedule(
+    make_executor: Callable[..., Executor[Any]],
+    concurrency: int,
+    plans: list[Plan],
+    steps: int,
+    choices: list[int],
+) -> None:
+    world = World(make_executor, concurrency, plans)
+    choose = chooser(choices)
+    for _ in range(steps):
+        world.step(choose)
+    world.finish()

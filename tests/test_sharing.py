@@ -1,0 +1,164 @@
+"""Many callers of one executor: its limit holds over all of them, and none starves."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from concurrent_exec import Executor
+from concurrent_exec.testing import Reply, ScriptedSession, wait_until_quiet
+from tests.executors import any_executor
+from tests.test_stopping import PAIRS, numbers, wait_for
+
+MakeExecutor = Callable[..., Executor[Any]]
+
+
+@any_executor
+def test_runs_take_turns(make_executor: MakeExecutor) -> None:
+    order: list[str] = []
+
+    def script(statement: str, parameters: Any) -> None:
+        order.append(statement)
+
+    session = ScriptedSession(script)
+    executor = make_executor(session, concurrency=1)
+    runs = [executor.execute([(name, None)] * 5, buffersize=5) for name in "abc"]
+    futures = [executor.submit("s") for _ in range(5)]
+    for _ in range(20):
+        wait_until_quiet(executor, session)
+        (request,) = session.pending
+        request.succeed()
+    assert [len(list(run)) for run in runs] == [5, 5, 5]
+    wait_for(lambda: all(future.done() for future in futures))
+    assert order[0] == "a"  # when there was no other
+    for turn in range(4):
+        assert order[turn * 4 + 1 : turn * 4 + 5] == ["a", "b", "c", "s"]
+
+
+@any_executor
+def test_a_run_whose_consumer_sleeps_starves_nobody(make_executor: MakeExecutor) -> None:
+    session = ScriptedSession(lambda statement, parameters: Reply(at_once=True))
+    executor = make_executor(session, concurrency=2)
+    sleeping = executor.execute(numbers())
+    also = executor.execute(PAIRS)
+    assert len(executor.execute(PAIRS).all()) == 1000
+    assert sleeping.statistics().delivered == also.statistics().delivered == 0
+    assert len(list(also)) == 1000
+    sleeping.close()
+
+
+class Server(threading.Thread):
+    """Answers from a thread of its own, in random order, as a driver's I/O thread would."""
+
+    def __init__(self, session: ScriptedSession, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.session = session
+        self.random = random.Random(seed)
+        self.over = False
+        self.start()
+
+    def run(self) -> None:
+        while not self.over:
+            pending = self.session.pending
+            self.random.shuffle(pending)
+            for request in pending[: self.random.randint(1, 8)]:
+                if self.random.random() < 0.05:
+                    request.fail(ValueError(request.parameters))
+                else:
+                    request.succeed([request.parameters])
+            time.sleep(0)
+
+
+@any_executor
+def test_many_threads_many_runs(make_executor: MakeExecutor) -> None:
+    """Real threads, real races: the limit holds, every result is its own, none is lost."""
+    session = ScriptedSession(timeout=None)
+    server = Server(session, seed=1)
+    executor = make_executor(session, concurrency=5)
+    problems: list[object] = []
+    finished: deque[int] = deque()
+
+    def check(index: int, result: Any, number: int) -> None:
+        expected = (number, index)
+        if result.success:
+            rows = getattr(result.result_or_exc, "current_rows", result.result_or_exc)
+            assert list(rows) == [expected], (rows, expected)
+        else:
+            assert result.parameters == expected == result.result_or_exc.args[0]
+            assert result.index == index
+
+    def caller(number: int) -> None:
+        chance = random.Random(number)
+        try:
+            count = 300
+            parameters = [(number, index) for index in range(count)]
+            source: Any = parameters if number % 2 else iter(parameters)
+            options: dict[str, Any] = {
+                "raise_on_first_error": False,
+                "buffersize": chance.randint(1, 30),
+            }
+            if number % 5 == 0:
+                options["feeder"] = "caller"
+            results = executor.map("q", source, **options)
+            form = number % 4
+            if form == 0:
+                pairs: Any = enumerate(results)
+            elif form == 1:
+                pairs = results.as_completed()
+            elif form == 2:
+                pairs = enumerate(results.all())
+            else:
+                pairs = enumerate(results)
+                for _, result in zip(range(50), results, strict=False):
+                    assert result is not None
+                results.close()
+                finished.append(number)
+                return
+            seen = 0
+            for index, result in pairs:
+                check(index, result, number)
+                seen += 1
+                if number == 4:
+                    time.sleep(0.0005)
+            assert seen == count
+            finished.append(number)
+        except BaseException as exc:
+            problems.append((number, exc))
+
+    callers = [threading.Thread(target=caller, args=(number,), daemon=True) for number in range(12)]
+    for each in callers:
+        each.start()
+    futures = [executor.submit("s", ("s", index)) for index in range(100)]
+    for each in callers:
+        each.join(100)
+    assert not problems
+    assert sorted(finished) == list(range(12))
+    wait_for(lambda: all(future.done() for future in futures))
+    assert session.most_in_flight <= 5
+    executor.shutdown()
+    assert executor.statistics().in_flight == 0
+    server.over = True
+
+
+@any_executor
+def test_threads_share_one_results(make_executor: MakeExecutor) -> None:
+    session = ScriptedSession(timeout=None)
+    server = Server(session, seed=2)
+    executor = make_executor(session, concurrency=8)
+    results = executor.map("q", ((0, index) for index in range(2000)), raise_on_first_error=False)
+    counts: deque[int] = deque()
+
+    def consume() -> None:
+        counts.append(sum(1 for _ in results))
+
+    consumers = [threading.Thread(target=consume, daemon=True) for _ in range(4)]
+    for each in consumers:
+        each.start()
+    for each in consumers:
+        each.join(60)
+    assert sum(counts) == 2000
+    server.over = True
