@@ -1,0 +1,75 @@
+"""The command line's root, and the one place where errors become words and exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+import click
+
+from concurrent_exec.cluster import ClusterError
+from concurrent_exec.connect import ConfigurationError
+
+from .cassandra import cassandra
+from .group import SuggestingGroup
+
+PROGRAM = "concurrent-exec"
+_INTERRUPTED = 130  # what shells call a program that Ctrl-C ended
+
+# The driver's, by name: which driver it is, and whether there is one, does not matter here.
+_CANNOT_CONNECT = ("NoHostAvailable", "AuthenticationFailed")
+
+
+def _version() -> str:
+    try:
+        return metadata.version(PROGRAM)
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_version(), prog_name=PROGRAM)
+def app() -> None:
+    """Run many CQL statements at once on Apache Cassandra or ScyllaDB.
+
+    \b
+    Examples:
+      concurrent-exec cassandra start            a real Cassandra on this machine
+      concurrent-exec cassandra start --nodes 3
+      concurrent-exec cassandra status
+      concurrent-exec cassandra stop
+
+    Exit status: 0 done, 1 an error, 2 wrong usage, 130 interrupted.
+    """
+
+
+app.add_command(cassandra)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` name; return the exit status. Errors are one plain line."""
+    try:
+        status = app.main(
+            args=None if arguments is None else list(arguments),
+            prog_name=PROGRAM,
+            standalone_mode=False,
+        )
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except (ClusterError, ConfigurationError, OSError) as error:
+        return _fail(str(error))
+    except Exception as error:
+        if type(error).__name__ not in _CANNOT_CONNECT:
+            raise
+        return _fail(f"can't connect: {error}")
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    return 1

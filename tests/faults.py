@@ -1,0 +1,219 @@
+"""Deliberate faults: proof that the suite can fail.
+
+Each fault breaks the core in one place, in a copy; the suite is run against the copy, and the
+first test that fails is the one that caught it. `python -m tests.faults` prints the table that
+stands in docs/faults.md, and fails if a fault goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE = [
+    "tests/test_properties.py",
+    "tests/test_inputs.py",
+    "tests/test_stopping.py",
+    "tests/test_sharing.py",
+    #    "tests/test_compat.py",
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to break the core: in `file`, `right` becomes `wrong`."""
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+
+
+FAULTS = [
+    Fault(
+        "a second answer settles a statement again",
+        "run/run.py",
+        "            if job.settled:\n                return\n",
+        "",
+    ),
+    Fault(
+        "results leave in the order of completion",
+        "sink.py",
+        "        return [held.pop(index) for index in range(first, last)]",
+        "        return [held.pop(next(iter(held))) for index in range(first, last)]",
+    ),
+    Fault(
+        "a list is put together in the order of completion",
+        "sink.py",
+        "        slots[place] = result\n",
+        "        slots[self.delivered - self._first] = result\n",
+    ),
+    Fault(
+        "one more in flight than the limit",
+        "run/gate.py",
+        "            while turns and self.in_flight < self.limit:",
+        "            while turns and self.in_flight <= self.limit:",
+    ),
+    Fault(
+        "a failure keeps its permit",
+        "run/run.py",
+        "            self.gate.give_back()\n",
+        "            if success:\n                self.gate.give_back()\n",
+    ),
+    Fault(
+        "a failure does not stop a fail-fast run",
+        "run/run.py",
+        "                    discarded = self.stop()\n",
+        "",
+    ),
+    Fault(
+        "a closed run goes on sending",
+        "run/run.py",
+        "        if self.stopped or self.closed:\n            return None\n",
+        "        if self.stopped:\n            return None\n",
+    ),
+    Fault(
+        "the window is not kept",
+        "run/run.py",
+        "        return self.window - (",
+        "        return 1_000_000 - (",
+    ),
+    Fault(
+        "what the caller has taken makes no room",
+        "run/results.py",
+        "            run.take_results(0, len(self._batch))\n        if",
+        "            pass\n        if",
+    ),
+    Fault(
+        "what the input raises is swallowed",
+        "run/run.py",
+        "            self.input_error = error\n",
+        "",
+    ),
+    Fault(
+        "the consumer is not woken by a result",
+        "run/run.py",
+        "            if wake:\n                self.consumers.wake_all()\n",
+        "",
+    ),
+    Fault(
+        "the feeder is not told of room",
+        "run/run.py",
+        "        self._feeder_waits = False\n        self.doorbell.put(None)\n",
+        "        self._feeder_waits = False\n",
+    ),
+    Fault(
+        "the first run in the queue keeps the turn",
+        "run/gate.py",
+        "                        turns.rotate(-1)\n",
+        "                        pass\n",
+    ),
+    Fault(
+        "answers within execute_async recurse",
+        "executors/callback.py",
+        "        if here.launching:\n            return\n",
+        "",
+    ),
+    Fault(
+        "what execute_async raises is lost",
+        "executors/callback.py",
+        "            job.fail(exc)\n            if not isinstance",
+        "            if not isinstance",
+    ),
+    Fault(
+        "a worker does not wake the next",
+        "executors/threads.py",
+        "                self._launch()  # while there is more, one worker wakes the next\n",
+        "",
+    ),
+    Fault(
+        "shutdown lets runs pull on",
+        "executors/base.py",
+        "            told = [run.cut_off() for run in runs]\n",
+        "            told = []\n",
+    ),
+    Fault(
+        "shutdown does not cancel",
+        "executors/base.py",
+        "discarded = [run.stop() for run in runs] if cancel_futures else []",
+        "discarded = []",
+    ),
+    Fault(
+        "the finaliser waits for the lock",
+        "run/results.py",
+        "acquire(blocking=False)",
+        "acquire()",
+    ),
+    Fault(
+        "a raised failure and its frame refer to each other",
+        "model/result.py",
+        "            del self  # or",
+        "            pass  # or",
+    ),
+    Fault(
+        "a cancelled submit is sent all the same",
+        "executors/base.py",
+        "            if job.begin():\n",
+        "            if job.begin() or True:\n",
+    ),
+    Fault(
+        "the context of the caller is not the input's",
+        "run/feeder.py",
+        "        target=context.run, args=(_feed, run, launch),",
+        "        target=_feed, args=(run, launch),",
+    ),
+]
+
+
+def broken_copy(fault: Fault, folder: Path) -> None:
+    """Put a copy of the project with `fault` into `folder`."""
+    for name in ("concurrent_exec", "tests"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "setup.cfg", folder)
+    file = folder / "concurrent_exec" / fault.file
+    text = file.read_text()
+    assert text.count(fault.right) == 1, f"{fault.what}: the place is not there, once"
+    file.write_text(text.replace(fault.right, fault.wrong))
+
+
+def caught_by(fault: Fault) -> str | None:
+    """Return the test that notices `fault`, or None."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        broken_copy(fault, folder)
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-v", "--timeout=30", *SUITE],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+    if run.returncode == 0:
+        return None
+    tests = re.findall(r"^(tests/\S+::\S+)(?: (PASSED|FAILED))?", run.stdout, re.MULTILINE)
+    assert tests, run.stdout + run.stderr
+    failed = [test for test, verdict in tests if verdict == "FAILED"]
+    return failed[0] if failed else f"{tests[-1][0]} (hangs; the watchdog ends it)"
+
+
+def main() -> int:
+    """Print the table of faults; return how many went unnoticed."""
+    print("| fault | where | caught by |\n| --- | --- | --- |")
+    unnoticed = 0
+    for fault in FAULTS:
+        test = caught_by(fault)
+        unnoticed += test is None
+        print(f"| {fault.what} | {fault.file} | {test or '**nothing**'} |", flush=True)
+    return unnoticed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
