@@ -22,7 +22,7 @@ VENVS := $(DRIVERS:%=.venv/%/complete)
 TESTS := $(DRIVERS:%=test-%)
 PROOFS := $(DRIVERS:%=proof-%)
 TYPES := $(DRIVERS:%=types-%)
-TYPED := $(wildcard concurrent_exec tests demo perf)
+TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo perf)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:

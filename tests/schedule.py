@@ -331,6 +331,7 @@ class World:
         except StopIteration:
             assert runner.delivered_all(), f"{runner.name} ended early: {runner}"
             assert not (runner.cut and not runner.sent_all())
+            assert runner.input is None or not runner.plan.input_raises
             runner.done = True
         except BadInput as exc:
             self.check_input_error(runner, exc)

@@ -18,6 +18,7 @@ import concurrent_exec
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "concurrent_exec"
+COMMAND = "concurrent_exec_command.py"
 
 # From the top of the house down; a room imports only itself and rooms before it. `connect` comes
 # before `cluster`, because it opens sessions to any cluster, whoever started that.
@@ -57,9 +58,7 @@ def python(script: str) -> subprocess.CompletedProcess[str]:
 # --- importing it ---------------------------------------------------------------------------
 
 
-def test_without_a_driver_the_error_names_both_extras() -> None:
-    done = python(
-        """
+WITHOUT_A_DRIVER = """
 import sys
 
 class NoDriver:
@@ -68,6 +67,13 @@ class NoDriver:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoDriver())
+"""
+
+
+def test_without_a_driver_the_error_names_both_extras() -> None:
+    done = python(
+        WITHOUT_A_DRIVER
+        + """
 try:
     import concurrent_exec
 except ImportError as error:
@@ -129,15 +135,24 @@ def test_each_driver_is_an_extra_and_one_is_here() -> None:
 
 def test_the_command_is_installed() -> None:
     (command,) = metadata.entry_points(group="console_scripts", name="concurrent-exec")
-    assert command.value == "concurrent_exec.cli:main"
+    assert command.value == "concurrent_exec_command:main"
     assert callable(command.load())
+
+
+def test_the_command_says_without_a_driver_what_to_install() -> None:
+    done = python(WITHOUT_A_DRIVER + "from concurrent_exec_command import main\nsys.exit(main())")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("concurrent-exec: error: ")
+    assert "concurrent-exec[cassandra]" in line
+    assert "concurrent-exec[scylla]" in line
 
 
 def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
     # Of a copy: a build leaves its traces in the folder, and takes old ones along.
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("setup.cfg", "setup.py", "MANIFEST.in", "LICENSE", "README.md"):
+    for name in ("setup.cfg", "setup.py", "MANIFEST.in", "LICENSE", "README.md", COMMAND):
         shutil.copy(ROOT / name, copy)
     shutil.copytree(
         PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -157,7 +172,7 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert "concurrent_exec/py.typed" in held
-    assert held == there
+    assert held == there | {COMMAND}
     assert license_texts
 
 

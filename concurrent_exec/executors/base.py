@@ -26,7 +26,7 @@ from concurrent_exec.model.options import (
     positive_int,
     send_options,
 )
-from concurrent_exec.run import Gate, Job, Results, Run, Source, Submissions
+from concurrent_exec.run import Gate, Job, Results, Run, Source, Submissions, tell
 
 R = TypeVar("R")
 Self = TypeVar("Self", bound="Executor[Any]")
@@ -205,9 +205,8 @@ class Executor(ABC, Generic[R]):
         del discarded  # outside the lock: the statements are the user's objects
         for job in cancelled:
             job.future.cancel()
-        for tell in told:
-            if tell is not None:
-                tell()
+        for callback in told:
+            tell(callback)
         self._launch()
         while wait:
             with gate.lock:

@@ -44,10 +44,12 @@ class ThreadExecutor(Executor[R]):
             self._workers += 1
         try:
             Thread(target=self._work, name="concurrent_exec-worker", daemon=True).start()
-        except BaseException:
+        except Exception:
             with self._workers_lock:
                 self._workers -= 1
-            raise
+                others = self._workers > 0
+            if not others:  # else they do the work, if more slowly
+                raise
 
     def _work(self) -> None:
         bell = Lock()

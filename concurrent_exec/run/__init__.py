@@ -6,5 +6,6 @@ from concurrent_exec.run.results import Results
 from concurrent_exec.run.run import Run
 from concurrent_exec.run.source import Source
 from concurrent_exec.run.submissions import Submissions
+from concurrent_exec.run.telling import tell
 
-__all__ = ["Gate", "Job", "Results", "Run", "Source", "Submissions", "Work"]
+__all__ = ["Gate", "Job", "Results", "Run", "Source", "Submissions", "Work", "tell"]

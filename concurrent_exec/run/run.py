@@ -18,6 +18,7 @@ from concurrent_exec.run.gate import Gate, Work
 from concurrent_exec.run.job import Job
 from concurrent_exec.run.parking import Parking
 from concurrent_exec.run.source import Source
+from concurrent_exec.run.telling import tell
 from concurrent_exec.sink import DiscardingSink, OrderedSink, Sink
 
 
@@ -160,10 +161,9 @@ class Run(Work):
             if wake:
                 self.consumers.wake_all()
             self._made_room()
-            tell = self._progress()
+            due = self._progress()
         del discarded  # outside the lock: the statements are the user's objects
-        if tell is not None:
-            tell()
+        tell(due)
 
     # ---- the feeding side ----
 
@@ -191,9 +191,8 @@ class Run(Work):
             self._ended = True
             self.input_error = error
             self.consumers.wake_all()
-            tell = self._progress()
-        if tell is not None:
-            tell()
+            due = self._progress()
+        tell(due)
 
     def _pull_in_place(self) -> Job | None:
         if self.source.items is None or self._no_more_input or self.room <= 0:
@@ -268,13 +267,12 @@ class Run(Work):
         self.doorbell.put(None)
         self.consumers.wake_all()
 
-    def tell_when_known(self, tell: Callable[[], object]) -> None:
-        """Have `tell` called, once and outside the lock, when the outcome is known."""
+    def tell_when_known(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called, once and outside the lock, when the outcome is known."""
         with self.gate.lock:
-            self.on_over = tell
+            self.on_over = callback
             due = self._progress()
-        if due is not None:
-            due()
+        tell(due)
 
     def let_go(self) -> object:
         """Return what a closed run still holds, for the caller to drop without the lock.
@@ -310,5 +308,5 @@ class Run(Work):
                 self._stop_time = self._clock.monotonic()
         if self.on_over is None or not self.outcome_known:
             return None
-        tell, self.on_over = self.on_over, None
-        return tell
+        due, self.on_over = self.on_over, None
+        return due

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from concurrent_exec.run.gate import Gate, Work
 from concurrent_exec.run.job import Job
+from concurrent_exec.run.telling import tell
 
 
 class SubmittedJob(Job):
@@ -71,12 +73,6 @@ class Submissions(Work):
                 return
             job.settled = True
             self.gate.give_back()
-        if job.future.cancelled():
-            return
-        try:
-            if success:
-                job.future.set_result(value)
-            else:
-                job.future.set_exception(value)
-        except InvalidStateError:  # somebody else has resolved the future that we handed out
-            pass
+        if not job.future.cancelled():
+            resolve = job.future.set_result if success else job.future.set_exception
+            tell(partial(resolve, value))
