@@ -7,7 +7,7 @@ differ in what they give back, and when. None has a lock: the run's lock is held
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from concurrent_exec.model import ExecutionResult
 
@@ -17,6 +17,8 @@ R = TypeVar("R")
 class Sink(Protocol[R]):
     """What a run needs of a sink."""
 
+    delivers_at_once: ClassVar[bool]
+    """Whether a result counts as delivered when it is put."""
     delivered: int
     """Results that have left the sink, or never wait in it."""
 
@@ -29,6 +31,8 @@ class Sink(Protocol[R]):
 
 class OrderedSink(Generic[R]):
     """Gives results in the order of the input: each waits for those before it."""
+
+    delivers_at_once: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.delivered = 0
@@ -55,6 +59,8 @@ class OrderedSink(Generic[R]):
 class CompletionSink(Generic[R]):
     """Gives (index, result) pairs in the order of completion."""
 
+    delivers_at_once: ClassVar[bool] = False
+
     def __init__(self, ordered: OrderedSink[R]) -> None:
         """Take over what `ordered` holds."""
         self.delivered = ordered.delivered
@@ -77,6 +83,8 @@ class ListSink(Generic[R]):
     The list is the caller's, so a result counts as delivered when it is put: a slow statement at
     the head holds nothing up, and the window bounds only what is pulled ahead of the answers.
     """
+
+    delivers_at_once: ClassVar[bool] = True
 
     def __init__(self, ordered: OrderedSink[R]) -> None:
         """Take over what `ordered` holds; the list starts where that has come to."""
@@ -104,6 +112,8 @@ class ListSink(Generic[R]):
 
 class DiscardingSink(Generic[R]):
     """Lets every result go: for a run that nobody listens to any more."""
+
+    delivers_at_once: ClassVar[bool] = False
 
     def __init__(self, delivered: int) -> None:
         self.delivered = delivered

@@ -141,6 +141,20 @@ class Runner:
         return len(self.sent) == self.given and self.input_closed
 
 
+class RecordingSession(ScriptedSession):
+    """Remembers every request, also one that is answered before anybody looks."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.requests: dict[tuple[str, int], Request] = {}
+
+    def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
+        request = super().execute_async(query, parameters, **options)
+        if query != "submitted":
+            self.requests[query, parameters[0]] = request
+        return request
+
+
 class World:
     """One executor, its session and its callers."""
 
@@ -148,11 +162,10 @@ class World:
         self, make_executor: Callable[..., Executor[Any]], concurrency: int, plans: list[Plan]
     ) -> None:
         self.clock = VirtualClock()
-        self.session = ScriptedSession(
+        self.session = RecordingSession(
             self.script, clock=self.clock, timeout=TIMEOUT, heard_twice=True
         )
         self.executor = make_executor(self.session, concurrency=concurrency, clock=self.clock)
-        self.requests: dict[tuple[str, int], Request] = {}
         self.submitted: list[Future[Any]] = []
         self.is_shut_down = False
         self.runners: dict[str, Runner] = {}
@@ -212,7 +225,7 @@ class World:
         held = [request for request in self.session.pending if self.is_held(request)]
         if held:
             acts += [lambda: self.answer(choose(held))] * 4
-        answered = [each for each in self.requests.values() if each.answered]
+        answered = [each for each in self.session.requests.values() if each.answered]
         if answered:
             acts.append(lambda: self.answer_again(choose(answered)))
         acts.append(lambda: self.pass_time(4.0))
@@ -243,7 +256,7 @@ class World:
     def is_held(self, request: Request) -> bool:
         if request.statement == "submitted":
             return True
-        return self.runners[request.statement].plan.fates[request.parameters[0]].how == "held"
+        return self.runners[request.statement].plan.fates[int(request.parameters[0])].how == "held"
 
     def answer(self, request: Request) -> None:
         if request.statement == "submitted":
@@ -299,8 +312,7 @@ class World:
         if runner.done:
             return False
         if runner.future is not None:
-            done = bool(runner.future.done())
-            return done
+            return bool(runner.future.done())
         if runner.plan.taken == "completed":
             return len(runner.settled) > len(runner.delivered) or self.is_over(runner)
         return len(runner.delivered) in runner.settled or self.is_over(runner)
@@ -392,10 +404,7 @@ class World:
 
     def settle(self) -> None:
         wait_until_quiet(self.executor, self.session, seconds=QUIET)
-        for request in self.session.pending:
-            if request.statement != "submitted":
-                self.requests[request.statement, request.parameters[0]] = request
-        for (name, index), request in self.requests.items():
+        for (name, index), request in self.session.requests.items():
             if request.answered and index not in self.runners[name].settled:
                 self.runners[name].settled[index] = False  # it timed out
         for runner in self.runners.values():

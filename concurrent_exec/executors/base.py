@@ -206,7 +206,8 @@ class Executor(ABC, Generic[R]):
         for job in cancelled:
             job.future.cancel()
         for callback in told:
-            tell(callback)
+            if callback is not None:
+                tell(callback)
         self._launch()
         while wait:
             with gate.lock:

@@ -160,10 +160,12 @@ class Run(Work):
             self.gate.give_back()
             if wake:
                 self.consumers.wake_all()
-            self._made_room()
+            if self.sink.delivers_at_once:
+                self._made_room()
             due = self._progress()
         del discarded  # outside the lock: the statements are the user's objects
-        tell(due)
+        if due is not None:
+            tell(due)
 
     # ---- the feeding side ----
 
@@ -192,7 +194,8 @@ class Run(Work):
             self.input_error = error
             self.consumers.wake_all()
             due = self._progress()
-        tell(due)
+        if due is not None:
+            tell(due)
 
     def _pull_in_place(self) -> Job | None:
         if self.source.items is None or self._no_more_input or self.room <= 0:
@@ -272,7 +275,8 @@ class Run(Work):
         with self.gate.lock:
             self.on_over = callback
             due = self._progress()
-        tell(due)
+        if due is not None:
+            tell(due)
 
     def let_go(self) -> object:
         """Return what a closed run still holds, for the caller to drop without the lock.
@@ -302,7 +306,7 @@ class Run(Work):
 
     def _progress(self) -> Callable[[], object] | None:
         """Wake who waits for the end, if it has come; return whom to tell after the lock."""
-        if self.over:
+        if not self._in_flight and self.over:
             self.consumers.wake_all()
             if self._stop_time is None:
                 self._stop_time = self._clock.monotonic()

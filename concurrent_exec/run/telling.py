@@ -8,14 +8,12 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
-def tell(callback: Callable[[], object] | None) -> None:
-    """Call `callback`, if there is one, and log what it raises.
+def tell(callback: Callable[[], object]) -> None:
+    """Call `callback` and log what it raises.
 
     It may be called on the driver's I/O thread, or on a worker's, and runs the callbacks that
     users add to our futures: what they raise must end neither.
     """
-    if callback is None:
-        return
     try:
         callback()
     except BaseException:
