@@ -22,7 +22,6 @@ SUITE = [
     "tests/test_inputs.py",
     "tests/test_stopping.py",
     "tests/test_sharing.py",
-    #    "tests/test_compat.py",
 ]
 
 
