@@ -17,9 +17,6 @@ from .group import SuggestingGroup
 PROGRAM = "concurrent-exec"
 _INTERRUPTED = 130  # what shells call a program that Ctrl-C ended
 
-# The driver's, by name: which driver it is, and whether there is one, does not matter here.
-_CANNOT_CONNECT = ("NoHostAvailable", "AuthenticationFailed")
-
 
 def _version() -> str:
     try:
@@ -63,10 +60,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except (ClusterError, ConfigurationError, OSError) as error:
         return _fail(str(error))
-    except Exception as error:
-        if type(error).__name__ not in _CANNOT_CONNECT:
-            raise
-        return _fail(f"can't connect: {error}")
     return status if isinstance(status, int) else 0
 
 
