@@ -188,7 +188,7 @@ def caught_by(fault: Fault) -> str | None:
         folder = Path(name)
         broken_copy(fault, folder)
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-v", "--timeout=30", *SUITE],
+            [sys.executable, "-m", "pytest", "-x", "-v", "--timeout=60", *SUITE],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -393,6 +393,33 @@ def test_abandoned_results_under_a_collector_that_fires_at_any_moment(
     executor.shutdown()
 
 
+@any_executor
+def test_a_collector_that_strikes_while_we_hold_the_lock(make_executor: MakeExecutor) -> None:
+    """The same on purpose, where the last one needs luck: the finaliser must take no lock."""
+    session = ScriptedSession(answers_at_once)
+    executor = make_executor(session, concurrency=2)
+    gc.collect()
+    gc.disable()
+    try:
+        results: Any = executor.execute(numbers(), buffersize=4)
+        reading = reader(results)
+        next(reading)
+        closed = weakref.ref(results)
+        cycle: list[Any] = [results, reading]
+        cycle.append(cycle)
+        wait_until_quiet(executor, session)
+        sent = session.sent
+        del results, reading, cycle
+        with executor._gate.lock:
+            gc.collect()
+    finally:
+        gc.enable()
+    assert closed() is None
+    wait_until_quiet(executor, session)
+    assert session.sent == sent
+    executor.shutdown()
+
+
 def reader(results: Any) -> Iterator[Any]:
     """A caller's generator, whose end closes the results: it may be the collector that ends it."""
     try:
