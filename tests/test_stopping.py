@@ -492,3 +492,37 @@ def test_a_keyboard_interrupt_while_waiting_stops_the_run(form: str) -> None:
         """,
         interrupt=True,
     )
+
+
+def test_a_keyboard_interrupt_at_any_moment_harms_no_other_run() -> None:
+    """It strikes the main thread while that sends; no permit and no statement is lost."""
+    run_script(
+        """
+        import os, random, signal
+        chance = random.Random(7)
+        # So that the main thread is nearly always in the midst of sending.
+        answers_at_once = lambda statement, parameters: Reply(at_once=True)
+        for attempt in range(40):
+            executor = make_executor(ScriptedSession(answers_at_once), concurrency=4)
+            bystander = executor.map("b", [(i,) for i in range(200)]).future()
+            def interrupt():
+                time.sleep(chance.uniform(0.0005, 0.01))
+                os.kill(os.getpid(), signal.SIGINT)
+            try:
+                threading.Thread(target=interrupt, daemon=True).start()
+                if attempt % 2:
+                    for _ in executor.map("q", [(i,) for i in range(10**6)], buffersize=16):
+                        pass
+                else:
+                    while True:
+                        executor.submit("s")
+            except KeyboardInterrupt:
+                pass
+            assert len(bystander.result(20)) == 200
+            stopping = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True})
+            stopping.daemon = True
+            stopping.start()
+            stopping.join(20)
+            assert not stopping.is_alive(), executor.statistics()
+        """
+    )

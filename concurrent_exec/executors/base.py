@@ -27,6 +27,7 @@ from concurrent_exec.model.options import (
     send_options,
 )
 from concurrent_exec.run import Gate, Job, Results, Run, Source, Submissions, tell
+from concurrent_exec.run.interrupts import Uninterrupted
 
 R = TypeVar("R")
 Self = TypeVar("Self", bound="Executor[Any]")
@@ -179,7 +180,7 @@ class Executor(ABC, Generic[R]):
         with self._gate.lock:
             self._check_not_shut_down()
             job = self._submissions.add(statement, parameters, options)
-        self._launch()
+        self._launch_safely()
         return job.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -208,7 +209,7 @@ class Executor(ABC, Generic[R]):
         for callback in told:
             if callback is not None:
                 tell(callback)
-        self._launch()
+        self._launch_safely()
         while wait:
             with gate.lock:
                 if gate.is_idle():
@@ -284,7 +285,11 @@ class Executor(ABC, Generic[R]):
         with self._gate.lock:
             self._check_not_shut_down()
             self._runs.add(run)
-        return Results(run, self._launch)
+        return Results(run, self._launch_safely)
+
+    def _launch_safely(self) -> None:
+        with Uninterrupted():
+            self._launch()
 
     def _check_usable(self) -> None:
         self._check_process()

@@ -10,6 +10,7 @@ from concurrent_exec.drivers import result_set
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.model import Clock, Session
 from concurrent_exec.run import Job
+from concurrent_exec.run.interrupts import interrupted
 
 R = TypeVar("R")
 
@@ -43,7 +44,7 @@ class CallbackExecutor(Executor[R]):
             return
         here.launching = True
         try:
-            while (job := self._take()) is not None:
+            while not interrupted() and (job := self._take()) is not None:
                 self._send(job)
         finally:
             here.launching = False
