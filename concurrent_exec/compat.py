@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import Any, Literal
+from operator import index
+from typing import Any, Literal, overload
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 
 from concurrent_exec.executors import CallbackExecutor, Executor, ThreadExecutor
 from concurrent_exec.model import ExecutionResult, Session
-from concurrent_exec.model.options import boolean, one_of
+from concurrent_exec.model.options import one_of, positive_int
 from concurrent_exec.run import Results
 
 _STRATEGIES: dict[str, type[CallbackExecutor[Any]] | type[ThreadExecutor[Any]]] = {
@@ -22,6 +23,61 @@ Strategy = Literal["callback", "thread"] | Executor[Any]
 """A strategy by its name, or an executor of your own making."""
 
 
+@overload
+def execute_concurrent(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    results_generator: Literal[False] = False,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]]: ...
+@overload
+def execute_concurrent(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    *,
+    results_generator: Literal[True],
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    executor: Strategy = "callback",
+) -> Results[Any]: ...
+@overload
+def execute_concurrent(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int,
+    raise_on_first_error: bool,
+    results_generator: Literal[True],
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> Results[Any]: ...
+@overload
+def execute_concurrent(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    *,
+    results_generator: bool,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]] | Results[Any]: ...
+@overload
+def execute_concurrent(
+    session: Session[Any],
+    statements_and_parameters: Iterable[Any],
+    concurrency: int,
+    raise_on_first_error: bool,
+    results_generator: bool,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]] | Results[Any]: ...
 def execute_concurrent(
     session: Session[Any],
     statements_and_parameters: Iterable[Any],
@@ -43,17 +99,83 @@ def execute_concurrent(
 
     Raises TypeError or ValueError naming an argument that is wrong, and what `Results` raises.
     """
-    chosen = _executor(executor, session, concurrency)
-    stream = boolean("results_generator", results_generator)
+    stream = bool(results_generator)
+    chosen, ours = _executor(executor, session, concurrency)
     results = chosen.execute(
         _none_as_empty(statements_and_parameters),
-        raise_on_first_error=raise_on_first_error,
+        raise_on_first_error=bool(raise_on_first_error),
         feeder="thread" if stream else "caller",
         execution_profile=execution_profile,
     )
-    return results if stream else results.all()
+    if stream:
+        return results
+    try:
+        return results.all()
+    finally:
+        if ours:
+            chosen.shutdown(wait=False)
 
 
+@overload
+def execute_concurrent_with_args(
+    session: Session[Any],
+    statement: Any,
+    parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    results_generator: Literal[False] = False,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]]: ...
+@overload
+def execute_concurrent_with_args(
+    session: Session[Any],
+    statement: Any,
+    parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    *,
+    results_generator: Literal[True],
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    executor: Strategy = "callback",
+) -> Results[Any]: ...
+@overload
+def execute_concurrent_with_args(
+    session: Session[Any],
+    statement: Any,
+    parameters: Iterable[Any],
+    concurrency: int,
+    raise_on_first_error: bool,
+    results_generator: Literal[True],
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> Results[Any]: ...
+@overload
+def execute_concurrent_with_args(
+    session: Session[Any],
+    statement: Any,
+    parameters: Iterable[Any],
+    concurrency: int = 100,
+    raise_on_first_error: bool = True,
+    *,
+    results_generator: bool,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]] | Results[Any]: ...
+@overload
+def execute_concurrent_with_args(
+    session: Session[Any],
+    statement: Any,
+    parameters: Iterable[Any],
+    concurrency: int,
+    raise_on_first_error: bool,
+    results_generator: bool,
+    execution_profile: Any = EXEC_PROFILE_DEFAULT,
+    *,
+    executor: Strategy = "callback",
+) -> list[ExecutionResult[Any]] | Results[Any]: ...
 def execute_concurrent_with_args(
     session: Session[Any],
     statement: Any,
@@ -69,16 +191,22 @@ def execute_concurrent_with_args(
 
     Takes the place of `cassandra.concurrent.execute_concurrent_with_args`.
     """
-    chosen = _executor(executor, session, concurrency)
-    stream = boolean("results_generator", results_generator)
+    stream = bool(results_generator)
+    chosen, ours = _executor(executor, session, concurrency)
     results = chosen.map(
         statement,
         parameters,
-        raise_on_first_error=raise_on_first_error,
+        raise_on_first_error=bool(raise_on_first_error),
         feeder="thread" if stream else "caller",
         execution_profile=execution_profile,
     )
-    return results if stream else results.all()
+    if stream:
+        return results
+    try:
+        return results.all()
+    finally:
+        if ours:
+            chosen.shutdown(wait=False)
 
 
 def execute_concurrent_async(
@@ -96,21 +224,28 @@ def execute_concurrent_async(
     scylla-driver lacks. The future resolves for an empty input too; cancelling it stops the run.
     All else is as in `execute_concurrent`.
     """
-    chosen = _executor(executor, session, concurrency)
-    return chosen.execute(
+    chosen, ours = _executor(executor, session, concurrency)
+    future = chosen.execute(
         _none_as_empty(statements_and_parameters),
-        raise_on_first_error=raise_on_first_error,
+        raise_on_first_error=bool(raise_on_first_error),
         execution_profile=execution_profile,
     ).future()
+    if ours:
+        future.add_done_callback(lambda _: chosen.shutdown(wait=False))
+    return future
 
 
-def _executor(executor: Strategy, session: Session[Any], concurrency: int) -> Executor[Any]:
+def _executor(
+    executor: Strategy, session: Session[Any], concurrency: int
+) -> tuple[Executor[Any], bool]:
+    """Return the executor to use, and whether it is this call's own."""
+    concurrency = positive_int("concurrency", index(concurrency))
     if isinstance(executor, Executor):
         if executor.session is not session:
             raise ValueError("executor must be one over the same session that is given")
-        return executor
+        return executor, False
     name = one_of("executor", executor, tuple(_STRATEGIES))
-    return _STRATEGIES[name](session, concurrency=concurrency)
+    return _STRATEGIES[name](session, concurrency=concurrency), True
 
 
 def _none_as_empty(statements_and_parameters: Iterable[Any] | None) -> Iterable[Any]:

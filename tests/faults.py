@@ -105,8 +105,8 @@ FAULTS = [
     Fault(
         "the feeder is not told of room",
         "run/run.py",
-        "        self._feeder_waits = False\n        self.doorbell.put(None)\n",
-        "        self._feeder_waits = False\n",
+        "        else:\n            self.doorbell.put(None)\n",
+        "",
     ),
     Fault(
         "the first run in the queue keeps the turn",
@@ -149,6 +149,36 @@ FAULTS = [
         "run/results.py",
         "acquire(blocking=False)",
         "acquire()",
+    ),
+    Fault(
+        "an empty batch is taken for the end, though another thread emptied it",
+        "run/results.py",
+        "        if taken or self._batch:\n            return True\n",
+        "        if self._batch:\n            return True\n",
+    ),
+    Fault(
+        "a dropped run is let go under the lock",
+        "run/gate.py",
+        "                    gone.append(turns.popleft())\n",
+        "                    turns.popleft()\n",
+    ),
+    Fault(
+        "shutdown does not wait for futures to be resolved",
+        "run/gate.py",
+        "and not self.telling and",
+        "and",
+    ),
+    Fault(
+        "room that was put off is forgotten",
+        "run/run.py",
+        "                self._ring()  # which",
+        "                pass  # which",
+    ),
+    Fault(
+        "Ctrl-C strikes while a permit changes hands",
+        "run/interrupts.py",
+        "            signal.signal(signal.SIGINT, _note)\n",
+        "            pass\n",
     ),
     Fault(
         "a raised failure and its frame refer to each other",
@@ -201,6 +231,15 @@ def caught_by(fault: Fault) -> str | None:
     assert tests, run.stdout + run.stderr
     failed = [test for test, verdict in tests if verdict == "FAILED"]
     return failed[0] if failed else f"{tests[-1][0]} (hangs; the watchdog ends it)"
+
+
+def unplaced() -> list[str]:
+    """Return the faults whose place in the code is gone."""
+    return [
+        fault.what
+        for fault in FAULTS
+        if (ROOT / "concurrent_exec" / fault.file).read_text().count(fault.right) != 1
+    ]
 
 
 def main() -> int:

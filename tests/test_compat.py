@@ -827,7 +827,7 @@ def test_a_consumer_may_block_and_query_within_a_generators_loop(options: Option
         for result in results:
             (number,) = values_of([result])
             rows = session.execute("another", (number * 2,))
-            seen.append((number, rows[0][0]))
+            seen.append((number, rows.one()[0]))
     assert seen == [(number, number * 2) for number in range(30)]
 
 
@@ -843,7 +843,7 @@ def test_a_paged_select_as_the_input(options: Options, run: Callable[..., list[A
             rows = session.execute("page", (page,))  # answered by the I/O thread
             pulled_by.add(threading.current_thread().name)
             for row in range(5):
-                yield "q", (rows[0][0] * 5 + row,)
+                yield "q", (rows.one()[0] * 5 + row,)
 
     with Server(session):
         results = run(session, pages(), **options(session, 3))
@@ -1002,7 +1002,7 @@ def test_an_input_that_is_none_at_all(options: Options, run: Callable[..., list[
         with pytest.raises(TypeError, match="parameters must be an iterable"):
             execute_concurrent_with_args(session, "q", wrong, **chosen)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="parameters must be an iterable"):
-        execute_concurrent_with_args(session, "q", None, **chosen)  # type: ignore[arg-type]
+        execute_concurrent_with_args(session, "q", None, **chosen)  # type: ignore[call-overload]
 
 
 @any_strategy

@@ -34,6 +34,13 @@ def first_values(results: Any) -> list[Any]:
     return values
 
 
+class EndsTooSoon:
+    """An item that raises what would end the input, were it the input that raised it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise StopIteration
+
+
 ACTS = st.sampled_from(["give", "give", "answer", "answer all", "wait", "close", "raise"])
 
 
@@ -232,6 +239,7 @@ def test_a_list_form_raises_what_it_raises_at_once(make_executor: MakeExecutor) 
         (None, "is of type NoneType"),
         ({"q": 1, "p": 2}, "is of type dict"),
         (7, "is of type int"),
+        (EndsTooSoon(), "is of type EndsTooSoon"),
     ],
 )
 @pytest.mark.parametrize("kind", [list, iter])
@@ -302,3 +310,28 @@ def test_an_input_fed_from_the_runs_own_results(make_executor: MakeExecutor) -> 
         values.append(value)
         found.put(value if value < 200 else None)
     assert values == list(range(1, 201))
+
+
+@any_executor
+def test_room_is_used_while_a_slow_statement_holds_up_the_results(
+    make_executor: MakeExecutor,
+) -> None:
+    session = ScriptedSession()
+    executor = make_executor(session, concurrency=10)
+    results = executor.map("q", ((index,) for index in range(1000)), buffersize=40)
+    wait_until_quiet(executor, session)
+    for _ in range(9):
+        head = min(session.pending, key=lambda request: request.parameters)
+        head.succeed()
+        next(results)
+        wait_until_quiet(executor, session)
+    head = min(session.pending, key=lambda request: request.parameters)
+    while len(session.pending) > 1:
+        for request in session.pending:
+            if request is not head:
+                request.succeed()
+        wait_until_quiet(executor, session)
+    statistics = results.statistics()
+    assert statistics.pulled - statistics.delivered == 40
+    results.close()
+    head.succeed()

@@ -585,12 +585,15 @@ session = ScriptedSession(lambda statement, parameters: Reply(rows=[parameters],
 executor = {make}(session, concurrency=2)
 results = executor.execute((("q", (n,)) for n in iter(int, 1)), buffersize=1)
 assert next(results).success
+in_store = executor.map("q", [(n,) for n in range(100)], buffersize=16)
+assert next(in_store).success
 waiting = {make}(ScriptedSession(), concurrency=2).map("q", [(1,), (2,)])
 
 sys.stdout.flush()
 child = os.fork()
 if child == 0:
     for call in (
+        lambda: next(in_store),
         lambda: executor.execute([("q", None)]),
         lambda: executor.map("q", [None]),
         lambda: executor.submit("q"),
@@ -635,7 +638,7 @@ def test_a_forked_child_is_refused_and_ends(kind: type[Any]) -> None:
     )
     assert done.returncode == 0, done.stderr
     *refusals, own, child, parent = done.stdout.splitlines()
-    assert len(refusals) == 12
+    assert len(refusals) == 13
     assert all("belong" in line and "forked child" in line for line in refusals), refusals
     assert own == "own: 9"
     assert child == "child: 7"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from concurrent_exec import Executor
 from tests.executors import any_executor
+from tests.faults import unplaced
 from tests.schedule import PLANS, Plan, World, chooser
 
 
@@ -32,3 +33,8 @@ def test_any_schedule(
     for _ in range(steps):
         world.step(choose)
     world.finish()
+
+
+def test_the_deliberate_faults_still_have_their_places() -> None:
+    """`python -m tests.faults` puts them in; docs/faults.md says what caught each."""
+    assert not unplaced()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections import deque
@@ -162,3 +163,29 @@ def test_threads_share_one_results(make_executor: MakeExecutor) -> None:
         each.join(60)
     assert sum(counts) == 2000
     server.over = True
+
+
+@any_executor
+def test_threads_share_one_results_that_come_fast(make_executor: MakeExecutor) -> None:
+    """One that finds nothing left to take must not take that for the end."""
+    session = ScriptedSession(lambda statement, parameters: Reply(at_once=True))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            executor = make_executor(session, concurrency=4)
+            results = executor.map("q", [(index,) for index in range(200)])
+            counts: deque[int] = deque()
+
+            def consume(results: Any = results, counts: deque[int] = counts) -> None:
+                counts.append(sum(1 for _ in results))
+
+            consumers = [threading.Thread(target=consume, daemon=True) for _ in range(4)]
+            for each in consumers:
+                each.start()
+            for each in consumers:
+                each.join(60)
+            assert sum(counts) == 200
+            executor.shutdown()
+    finally:
+        sys.setswitchinterval(before)

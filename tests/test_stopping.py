@@ -212,7 +212,7 @@ def test_shutdown_sends_what_was_taken_and_says_what_was_not(make_executor: Make
     assert session.sent == 9
     assert all(future.done() for future in futures)
     assert [next(results).success for _ in range(5)] == [True] * 5
-    with pytest.raises(ExecutorShutdownError, match="statements from 5 on were not"):
+    with pytest.raises(ExecutorShutdownError, match="from statement 5 on was not sent"):
         next(results)
     with pytest.raises(ExecutorShutdownError):
         executor.submit("s")
@@ -287,6 +287,36 @@ def test_a_submit_that_is_cancelled_in_the_queue_is_not_sent(make_executor: Make
         third.result(20)
     wait_until_quiet(executor, session)
     assert executor.statistics().in_flight == 0
+
+
+@any_executor
+def test_futures_are_done_when_shutdown_returns(make_executor: MakeExecutor) -> None:
+    session = ScriptedSession()
+    for _ in range(50):
+        executor = make_executor(session, concurrency=2)
+        futures: list[Any] = [executor.submit("s"), executor.execute(PAIRS[:1]).future()]
+        wait_until_quiet(executor, session)
+        answers = [threading.Thread(target=request.succeed) for request in session.pending]
+        for each in answers:
+            each.start()
+        executor.shutdown()
+        assert all(future.done() for future in futures)
+        for each in answers:
+            each.join()
+
+
+@any_executor
+def test_asking_in_two_ways_harms_neither(make_executor: MakeExecutor) -> None:
+    executor = make_executor(ScriptedSession(answers_at_once), concurrency=2)
+    results = executor.execute(PAIRS)
+    completed = results.as_completed()
+    for ask in (results.all, results.future, results.as_completed, lambda: next(results)):
+        with pytest.raises(RuntimeError, match="taken in another way"):
+            ask()
+    assert len(list(completed)) == 1000
+    finished = executor.execute(PAIRS)
+    assert len(list(finished)) == 1000
+    assert finished.all() == []
 
 
 # ---- what is left behind ----
@@ -418,6 +448,33 @@ def test_a_collector_that_strikes_while_we_hold_the_lock(make_executor: MakeExec
     wait_until_quiet(executor, session)
     assert session.sent == sent
     executor.shutdown()
+
+
+@any_executor
+def test_what_a_dropped_run_lets_go_is_let_go_without_the_lock(
+    make_executor: MakeExecutor,
+) -> None:
+    """The last reference to an abandoned run may be its turn at the gate."""
+    held: list[bool] = []
+
+    class Parameters(list[int]):
+        def __del__(self) -> None:
+            held.append(executor._gate.lock.locked())
+
+    session = ScriptedSession()
+    executor = make_executor(session, concurrency=1)
+    first = executor.map("first", [None])
+    wait_until_quiet(executor, session)
+    abandoned = executor.map("q", [Parameters()])
+    other = executor.map("other", [None])
+    del abandoned
+    session.pending[0].succeed()
+    assert len(list(first)) == 1
+    wait_until_quiet(executor, session)
+    session.pending[0].succeed()
+    assert len(list(other)) == 1
+    wait_for(lambda: held)
+    assert held == [False]
 
 
 def reader(results: Any) -> Iterator[Any]:

@@ -2,15 +2,16 @@
 
 A driver's ResultSet refers to its ResponseFuture, and that to the message, the statement's bound
 values, the connection, timers and locks: some 4 KB a statement. Here a ResultSet is given a small
-stand-in that has what a ResultSet reads of it. It touches internals of the driver, so all that is
-touched is looked for first, when this module is imported: on a driver that lacks any of it the
-driver's own objects are handed on as they are.
+stand-in that has what a ResultSet reads of it. It touches internals of the driver, so what it
+reads is looked for first: on a driver that lacks any of it the driver's own objects are handed on
+as they are.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from cassandra import ConsistencyLevel
 from cassandra.cluster import ResponseFuture, ResultSet
 from cassandra.query import BatchStatement, SimpleStatement
 
@@ -28,6 +29,8 @@ _READ = (
     "query",
     "row_factory",
 )
+_TRACE_CL = ConsistencyLevel.LOCAL_ONE
+"""What the drivers read traces with."""
 _known = all(hasattr(ResponseFuture, name) for name in _READ)
 
 
@@ -67,16 +70,21 @@ class _Received:
     def get_query_trace_ids(self) -> list[Any]:
         return [trace.trace_id for trace in self._query_traces or ()]
 
-    def get_query_trace(self, max_wait: float | None = None, **options: Any) -> Any:
-        traces = self.get_all_query_traces(max_wait, **options)
-        return traces[-1] if traces else None
+    def get_query_trace(self, max_wait: float | None = None, *options: Any, **named: Any) -> Any:
+        traces = self._query_traces
+        return _populated(traces[-1], max_wait, *options, **named) if traces else None
 
-    def get_all_query_traces(self, max_wait_per: float | None = None, **options: Any) -> list[Any]:
-        traces = list(self._query_traces or ())
-        for trace in traces:
-            if not trace.events:
-                trace.populate(max_wait=max_wait_per, **options)
-        return traces
+    def get_all_query_traces(
+        self, max_wait_per: float | None = None, *options: Any, **named: Any
+    ) -> list[Any]:
+        traces = self._query_traces or ()
+        return [_populated(trace, max_wait_per, *options, **named) for trace in traces]
+
+
+def _populated(trace: Any, max_wait: float | None, query_cl: Any = _TRACE_CL) -> Any:
+    if not trace.events:
+        trace.populate(max_wait=max_wait, query_cl=query_cl)
+    return trace
 
 
 class _Nothing:
@@ -141,7 +149,9 @@ def detached(result: Any) -> Any:
 
     Anything else is returned as it is.
     """
-    if type(result) is not ResultSet:
+    if type(result) is not ResultSet or not hasattr(result, "_current_rows"):
         return result
     future = result.response_future
+    if not _known or type(future) is not ResponseFuture:
+        return result
     return result_set(future, result._current_rows if future._col_names is not None else None)

@@ -71,6 +71,10 @@ class Executor(ABC, Generic[R]):
                 f"session must be a driver's session, not {type(session).__name__}: "
                 "it has no execute_async"
             )
+        if clock is not None and not hasattr(clock, "monotonic"):
+            raise TypeError(
+                f"clock must have a method monotonic(), which {type(clock).__name__} has not"
+            )
         self.session = session
         self._gate = Gate(positive_int("concurrency", concurrency))
         self._submissions = Submissions(self._gate)
@@ -205,10 +209,11 @@ class Executor(ABC, Generic[R]):
             told = [run.cut_off() for run in runs]
         del discarded  # outside the lock: the statements are the user's objects
         for job in cancelled:
-            job.future.cancel()
+            if job.future.cancel():
+                job.future.set_running_or_notify_cancel()  # so that `futures.wait` sees it
         for callback in told:
             if callback is not None:
-                tell(callback)
+                tell(callback, gate)
         self._launch_safely()
         while wait:
             with gate.lock:
@@ -220,12 +225,13 @@ class Executor(ABC, Generic[R]):
     def statistics(self) -> ExecutorStatistics:
         """Return what the executor is doing at this moment."""
         self._check_process()
+        runs = list(self._runs)  # outlives the lock: it may hold the last reference to a run
         with self._gate.lock:
             return ExecutorStatistics(
                 concurrency=self._gate.limit,
                 in_flight=self._gate.in_flight,
                 queued=self._gate.queued(),
-                runs=sum(not run.over for run in list(self._runs)),
+                runs=sum(not run.over for run in runs),
             )
 
     def __enter__(self: Self) -> Self:
@@ -248,9 +254,13 @@ class Executor(ABC, Generic[R]):
     def _take(self) -> Job | None:
         """Return the next job to send, with its permit, or None where there is none now."""
         while (job := self._gate.take()) is not None:
-            if job.begin():
-                return job
-            job.fail(_NotWanted())
+            try:
+                if job.begin():
+                    return job
+            except Exception as exc:  # somebody else has resolved the future that we handed out
+                job.fail(exc)
+            else:
+                job.fail(_NotWanted())
         return None
 
     # ---- inside ----

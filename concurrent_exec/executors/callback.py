@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from threading import local
 from typing import Any, TypeVar
 
@@ -71,20 +73,21 @@ class CallbackExecutor(Executor[R]):
         # A future calls its callbacks again for each further page that is fetched.
         future.clear_callbacks()
         try:
-            try:
-                result = result_set(future, rows)
-            except Exception as exc:
-                job.fail(exc)
-            else:
-                job.succeed(result)
-            self._launch()
-        except BaseException:
-            log.exception("a statement's callback raised")
+            result = result_set(future, rows)
+        except Exception as exc:
+            self._go_on(partial(job.fail, exc))
+        else:
+            self._go_on(partial(job.succeed, result))
 
     def _on_failure(self, exc: BaseException, future: Any, job: Job) -> None:
         future.clear_callbacks()
+        self._go_on(partial(job.fail, exc))
+
+    def _go_on(self, settle: Callable[[], None]) -> None:
         try:
-            job.fail(exc)
+            settle()
             self._launch()
         except BaseException:
+            if self._here.launching:  # within execute_async: it concerns who has called that
+                raise
             log.exception("a statement's callback raised")

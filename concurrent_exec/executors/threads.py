@@ -11,7 +11,7 @@ from concurrent_exec.model import Clock, Session
 
 R = TypeVar("R")
 
-LINGER = 5.0
+LINGER = 1.0
 """Seconds that a worker with nothing to do stays before its thread ends."""
 
 
@@ -30,6 +30,13 @@ class ThreadExecutor(Executor[R]):
         self._workers_lock = Lock()
         self._workers = 0
         self._idle: list[Lock] = []
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Shut down as `Executor.shutdown` does; the threads end when they have nothing to do."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        with self._workers_lock:
+            while self._idle:
+                self._idle.pop().release()
 
     def _launch(self) -> None:
         gate = self._gate
@@ -69,6 +76,9 @@ class ThreadExecutor(Executor[R]):
             with self._workers_lock:
                 if self._gate.may_take():
                     continue
+                if self._shut_down:  # whatever comes yet starts another
+                    self._workers -= 1
+                    return
                 self._idle.append(bell)
             if not bell.acquire(timeout=LINGER):
                 with self._workers_lock:

@@ -15,7 +15,14 @@ from typing import Any
 def _rebuild(
     kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
 ) -> BaseException:
-    exc = kind.__new__(kind)
+    # Its own __init__ may want other arguments; what the C type under it keeps is set by that
+    # type's, an OSError's errno for instance.
+    builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    try:
+        exc = kind.__new__(kind, *args)
+        builtin.__init__(exc, *args)  # type: ignore[misc]  # a base of its very class
+    except TypeError:
+        exc = kind.__new__(kind)
     exc.args = args
     exc.__dict__.update(state)
     return exc

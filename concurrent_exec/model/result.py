@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from concurrent_exec.model.pickling import PortableException
+from concurrent_exec.model.pickling import PortableException, portable
 from concurrent_exec.model.statement import short_text, statement_text
 
 R = TypeVar("R")
@@ -38,9 +38,12 @@ class Failure:
         return Failure, (
             self.index,
             statement_text(self.statement),
-            self.parameters,
+            portable(self.parameters),
             self.attempts,
         )
+
+    def __copy__(self) -> Failure:
+        return self
 
 
 class _Pair(NamedTuple, Generic[R]):
@@ -106,10 +109,12 @@ class ExecutionResult(_Pair[R]):
             del self  # or the exception's traceback and this frame would refer to each other
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.success:
+        if self.success or not isinstance(self.result_or_exc, BaseException):
             return type(self), tuple(self)
-        exc = PortableException(cast(BaseException, self.result_or_exc))
-        return _rebuild, (type(self), exc, self.failure)
+        return _rebuild, (type(self), PortableException(self.result_or_exc), self.failure)
+
+    def __copy__(self) -> ExecutionResult[R]:
+        return self
 
 
 def _rebuild(

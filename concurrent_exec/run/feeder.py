@@ -36,7 +36,7 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
             else:
                 run.doorbell.get()
     except BaseException as exc:  # it has nobody above it to tell, but the run's caller
-        run.end_of_input(exc)
+        run.end_of_input(exc.with_traceback(None))
     finally:
         # The feeder is the one to finalise a generator, as it was the one to run it.
         run.source.iterator = None
@@ -48,9 +48,12 @@ def pull_one(run: Run) -> None:
     assert source.iterator is not None
     index = run.pulled
     try:
-        job = Job(run, index, *source.pair(index, next(source.iterator)))
-    except StopIteration:
-        run.end_of_input(None)
+        try:
+            item = next(source.iterator)
+        except StopIteration:
+            run.end_of_input(None)
+            return
+        job = Job(run, index, *source.pair(index, item))
     except Exception as exc:
         # This frame refers to the run, which is about to refer to the exception.
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next

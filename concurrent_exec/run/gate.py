@@ -43,6 +43,8 @@ class Gate:
         self.lock = Lock()
         self.limit = limit
         self.in_flight = 0
+        self.telling = 0
+        """Outcomes that are settled, and whose futures are about to be resolved."""
         self.idle = Parking()
         """Where those wait who want to see nothing in flight and nothing queued."""
         self._turns: deque[Work] = deque()
@@ -62,13 +64,14 @@ class Gate:
 
         Whoever gets a job must see to it that it settles: that gives the permit back.
         """
+        gone: list[Work] = []  # outlives the lock: the last reference to a run may be its turn
         with self.lock:
             turns = self._turns
             while turns and self.in_flight < self.limit:
                 work = turns[0]
                 job = work.next_job()
                 if job is None:
-                    turns.popleft()
+                    gone.append(turns.popleft())
                     work.has_turn = False
                 else:
                     if len(turns) > 1:
@@ -85,12 +88,18 @@ class Gate:
         self._tell_if_idle()
 
     def is_idle(self) -> bool:
-        """Say whether nothing is in flight and nothing is queued. Lock held."""
-        return not self.in_flight and not self.queued()
+        """Say whether nothing is in flight, queued or being told of. Lock held."""
+        return not self.in_flight and not self.telling and not self.queued()
 
     def queued(self) -> int:
         """Return how many jobs are pulled and wait for a permit. Lock held."""
         return sum(work.queued() for work in self._turns)
+
+    def told(self) -> None:
+        """Note that a future has been resolved."""
+        with self.lock:
+            self.telling -= 1
+            self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
         if self.idle.occupied and self.is_idle():

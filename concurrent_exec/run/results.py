@@ -51,6 +51,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         # A few at a time, so that taking them costs little and the room they leave is used.
         self._most = max(1, min(64, run.window // 4))
         self._ordered = True
+        self._ended = False  # all has been delivered
         self._abandoned = True
         self._resolve: Callable[[], None] | None = None
 
@@ -75,8 +76,8 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         failed, if the run stops at the first; what the input raised; ExecutorShutdownError
         where a shutdown cut the run short; ForkedProcessError in a forked child.
         """
-        if not self._ordered and not self._run.closed:
-            raise RuntimeError("these results are taken in another way already")
+        if not self._run.closed:
+            self._check_order()
         return cast("ExecutionResult[R]", self._next())
 
     def as_completed(self) -> Iterator[tuple[int, ExecutionResult[R]]]:
@@ -106,10 +107,13 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         run was closed, as the list would not be whole.
         """
         self._check_process()
+        if self._ended:
+            return []
         collected = None
+        self._check_order()
         try:
             collected = self._collect()
-            self._wait_until(lambda: self._run.outcome_known)
+            self._wait_until(lambda: self._run.outcome_known or None)
             return self._outcome(*collected)
         finally:
             del collected  # a failure's traceback refers to this frame: it must not refer back
@@ -166,15 +170,16 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     def _outcome(
         self, before: list[ExecutionResult[R]], sink: ListSink[R]
     ) -> list[ExecutionResult[R]]:
+        failure = self._run.failure
         try:
-            if self._run.failure is not None:
-                self._run.failure.unwrap()
+            if failure is not None:
+                failure.unwrap()
             if self._run.closed:
                 raise RunClosedError("the run was closed before its end")
             self._raise_end()
             return before + sink.results()
         finally:
-            del before, sink
+            del before, sink, failure
 
     # ---- the end ----
 
@@ -186,17 +191,19 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         """
         run = self._run
         run.close()
-        if self._resolve is not None:
-            resolve, self._resolve = self._resolve, None
+        resolve, self._resolve = self._resolve, None
+        if resolve is not None:
             resolve()
-        self._batch.clear()
         # The garbage collector may have brought us here on a thread that holds the lock.
         if run.gate.lock.acquire(blocking=False):
             try:
-                held = run.let_go()
+                held = run.let_go(len(self._batch)), self._batch
+                self._batch = deque()
             finally:
                 run.gate.lock.release()
             del held
+        else:
+            self._batch.clear()
 
     def __enter__(self) -> Results[R]:
         return self
@@ -236,6 +243,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             del item, result  # a failure's traceback refers to this frame
 
     def _pop(self) -> Any:
+        self._check_process()
         while True:
             try:
                 item = self._batch.popleft()
@@ -245,10 +253,9 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                 if not self._batch:
                     self._make_room()
                 return item
-            self._check_process()
-            self._wait_until(self._refill)
-            if not self._batch and (self._run.closed or self._run.over):
+            if not self._wait_until(self._refill):
                 self._raise_end()
+                self._ended = not self._run.closed
                 raise StopIteration
 
     def _make_room(self) -> None:
@@ -259,36 +266,48 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         if run.gate.may_take():
             self._launch()
 
-    def _refill(self) -> bool:
-        """Take what may leave now; say whether there is any reason to wait no longer. Lock held."""
-        run = self._run
-        self._batch.extend(run.take_results(self._most, len(self._batch)))
-        return bool(self._batch) or run.closed or run.over
+    def _refill(self) -> bool | None:
+        """Take what may leave now; say whether there is any, or None for "wait". Lock held.
 
-    def _wait_until(self, ready: Callable[[], bool]) -> None:
-        """Return once `ready`, which is called with the lock held; feed the run if that is ours."""
+        Other threads may empty the batch at any moment, so it is no sign of the end.
+        """
+        run = self._run
+        taken = run.take_results(self._most, len(self._batch))
+        self._batch.extend(taken)
+        if taken or self._batch:
+            return True
+        return False if run.closed or run.over else None
+
+    def _wait_until(self, ready: Callable[[], bool | None]) -> bool:
+        """Return what `ready` says once that is not None; feed the run if that is ours to do.
+
+        `ready` is called with the lock held.
+        """
         run = self._run
         gate = run.gate
         while True:
             ticket: Lock | None = None
             with gate.lock:
-                done = ready()
-                if not done and not (run.fed_by_caller and run.demand()):
+                answer = ready()
+                if answer is None and not (run.fed_by_caller and run.demand()):
                     ticket = run.consumers.ticket()
             if gate.may_take():
                 self._launch()
-            if done:
-                return
+            if answer is not None:
+                return answer
             if ticket is None:
                 assert self._context is not None
                 self._context.run(pull_one, run)
             elif not run.closed:  # a close takes no lock: it may have come before the ticket
                 ticket.acquire()
 
-    def _leave_order(self) -> OrderedSink[R]:
-        """Return the sink to take over, once. Lock held."""
+    def _check_order(self) -> None:
         if not self._ordered:
             raise RuntimeError("these results are taken in another way already")
+
+    def _leave_order(self) -> OrderedSink[R]:
+        """Return the sink to take over, once. Lock held."""
+        self._check_order()
         self._ordered = False
         sink = self._run.sink
         return sink if isinstance(sink, OrderedSink) else OrderedSink()
@@ -306,8 +325,8 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                 del error
         if run.cut_short:
             raise ExecutorShutdownError(
-                "the executor was shut down before the whole input was sent; "
-                f"statements from {run.started} on were not"
+                "the executor was shut down before the input was known to be at its end; "
+                f"what there is from statement {run.started} on was not sent"
             )
 
     def _check_process(self) -> None:

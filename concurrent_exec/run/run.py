@@ -64,7 +64,7 @@ class Run(Work):
         self.consumers = Parking()
         self.doorbell: SimpleQueue[None] = SimpleQueue()
         """Rung for a feeder that waits for room, or to be told that the run has ended."""
-        self.on_over: Callable[[], object] | None = None
+        self.on_known: Callable[[], object] | None = None
         """Called once, outside the lock, when the outcome of the run is known."""
 
         self.pulled = 0
@@ -114,8 +114,14 @@ class Run(Work):
 
     @property
     def at_rest(self) -> bool:
-        """Whether nobody is pulling, or about to pull, this run's iterator."""
-        if self.source.items is not None or self.stopped or self.closed or self._no_more_input:
+        """Whether no thread of the run's own is pulling its iterator, or about to; for tests."""
+        if (
+            self.fed_by_caller
+            or self.source.items is not None
+            or self.stopped
+            or self.closed
+            or self._no_more_input
+        ):
             return True
         return self._feeder_waits
 
@@ -132,6 +138,8 @@ class Run(Work):
         if job is not None:
             self.started += 1
             self._in_flight += 1
+            if self._feeder_waits and not self._ready and self.room > 0:
+                self._ring()  # which `_made_room` put off while there was more in store
         return job
 
     def queued(self) -> int:
@@ -165,7 +173,7 @@ class Run(Work):
             due = self._progress()
         del discarded  # outside the lock: the statements are the user's objects
         if due is not None:
-            tell(due)
+            tell(due, self.gate)
 
     # ---- the feeding side ----
 
@@ -195,7 +203,7 @@ class Run(Work):
             self.consumers.wake_all()
             due = self._progress()
         if due is not None:
-            tell(due)
+            tell(due, self.gate)
 
     def _pull_in_place(self) -> Job | None:
         if self.source.items is None or self._no_more_input or self.room <= 0:
@@ -205,7 +213,7 @@ class Run(Work):
         except InvalidItemError as exc:  # the list was changed under our hands
             self.source.items = None
             self._ended = True
-            self.input_error = exc
+            self.input_error = exc.with_traceback(None)  # its frame refers to this run
             self.consumers.wake_all()
             return None
         self.pulled += 1
@@ -222,9 +230,10 @@ class Run(Work):
 
     def _ring(self) -> None:
         self._feeder_waits = False
-        self.doorbell.put(None)
         if self.fed_by_caller:
             self.consumers.wake_all()
+        else:
+            self.doorbell.put(None)
 
     # ---- the caller's side ----
 
@@ -266,25 +275,25 @@ class Run(Work):
         thread that holds the lock: it sets a flag that `next_job` obeys and wakes who waits.
         """
         self.closed = True
-        self.on_over = None
+        self.on_known = None
         self.doorbell.put(None)
         self.consumers.wake_all()
 
     def tell_when_known(self, callback: Callable[[], object]) -> None:
         """Have `callback` called, once and outside the lock, when the outcome is known."""
         with self.gate.lock:
-            self.on_over = callback
+            self.on_known = callback
             due = self._progress()
         if due is not None:
-            tell(due)
+            tell(due, self.gate)
 
-    def let_go(self) -> object:
+    def let_go(self, undelivered: int) -> object:
         """Return what a closed run still holds, for the caller to drop without the lock.
 
-        Lock held.
+        Of what has left the sink, `undelivered` never reaches the caller. Lock held.
         """
         held = (self.sink, self._ready, self.failure)
-        self.sink = DiscardingSink(self.sink.delivered)
+        self.sink = DiscardingSink(self.sink.delivered - undelivered)
         self._ready = deque()
         self.failure = None
         return held
@@ -310,7 +319,8 @@ class Run(Work):
             self.consumers.wake_all()
             if self._stop_time is None:
                 self._stop_time = self._clock.monotonic()
-        if self.on_over is None or not self.outcome_known:
+        if self.on_known is None or not self.outcome_known:
             return None
-        due, self.on_over = self.on_over, None
+        due, self.on_known = self.on_known, None
+        self.gate.telling += 1
         return due

@@ -107,7 +107,7 @@ def _unpack(index: int, item: Any) -> tuple[Any, Any]:
         if isinstance(item, _NEVER_A_PAIR):
             raise TypeError
         parts = tuple(islice(item, 3))
-    except TypeError as exc:
+    except (TypeError, StopIteration) as exc:
         raise InvalidItemError(index, f"is of type {type(item).__name__}") from exc
     if len(parts) != 2:
         count = "more than two" if len(parts) > 2 else len(parts)

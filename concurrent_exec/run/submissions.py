@@ -72,7 +72,15 @@ class Submissions(Work):
             if job.settled:
                 return
             job.settled = True
+            self.gate.telling += 1
             self.gate.give_back()
-        if not job.future.cancelled():
-            resolve = job.future.set_result if success else job.future.set_exception
-            tell(partial(resolve, value))
+        tell(partial(self._resolve, job.future, success, value), self.gate)
+
+    @staticmethod
+    def _resolve(future: Future[Any], success: bool, value: Any) -> None:
+        if future.cancelled():
+            return
+        if success:
+            future.set_result(value)
+        else:
+            future.set_exception(value)

@@ -29,10 +29,11 @@ def wait_until_quiet(executor: Any, session: ScriptedSession, *, seconds: float 
 
 def _quiet(executor: Any, session: ScriptedSession) -> bool:
     gate = executor._gate
+    runs = list(executor._runs)
     with gate.lock:
-        if gate.may_take() or gate.in_flight != len(session.pending):
+        if gate.may_take() or gate.telling or gate.in_flight != len(session.pending):
             return False
-        return all(run.at_rest or _waits(run.source.iterator) for run in list(executor._runs))
+        return all(run.at_rest or _waits(run.source.iterator) for run in runs)
 
 
 def _waits(iterator: object) -> bool:

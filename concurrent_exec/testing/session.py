@@ -9,6 +9,7 @@ from typing import Any
 from weakref import ref
 
 from cassandra import OperationTimedOut
+from cassandra.cluster import ResultSet
 
 from concurrent_exec.testing.clock import VirtualClock
 
@@ -103,11 +104,11 @@ class Request:
                 self._callbacks.clear()
 
     def result(self) -> Any:
-        """Wait for the answer; return its rows or raise its error."""
+        """Wait for the answer; return its rows as a ResultSet or raise its error."""
         self._done.wait()
         if self._error is not None:
             raise self._error
-        return self._rows
+        return ResultSet(self, self._rows)
 
 
 class ScriptedSession:
@@ -186,7 +187,7 @@ class ScriptedSession:
         return request
 
     def execute(self, query: Any, parameters: Any = None, **options: Any) -> Any:
-        """Send a statement and wait for its answer: its rows, or its error raised."""
+        """Send a statement and wait for its answer: a ResultSet, or its error raised."""
         return self.execute_async(query, parameters, **options).result()
 
     def _note_answer(self, request: Request) -> None:

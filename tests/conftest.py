@@ -1,0 +1,89 @@
+"""Settings of the whole suite, and the Cassandra that all tests of one run share."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
+from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
+from cassandra.query import dict_factory
+from hypothesis import HealthCheck, settings
+
+from concurrent_exec.cluster import ClusterError, LocalCassandra, cassandra_jars
+from concurrent_exec.connect import ConnectionOptions, connect
+
+PROOF = os.environ.get("CONCURRENT_EXEC_PROOF") == "1"
+"""Whether this is `make proof`: the same tests, at full size."""
+
+settings.register_profile(
+    "test",
+    max_examples=10_000 if PROOF else 500,
+    derandomize=True,  # the same schedules every time: a red build is the change's doing
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    print_blob=True,
+)
+settings.load_profile("test")
+
+OWN_CLUSTER = bool(os.environ.get("CONCURRENT_EXEC_CONTACT_POINTS"))
+"""Whether the tests run against a cluster of the user's own."""
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds: a busy machine is no failure, and a hang is one after pytest's own limit."""
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch Cassandra now, so that the time limit of the first test is not spent on it."""
+    wanted = any(item.get_closest_marker("cluster") for item in session.items)
+    if wanted and not OWN_CLUSTER and not session.config.option.collectonly:
+        try:
+            cassandra_jars(report=lambda line: print(f"\n{line}", flush=True))
+        except ClusterError:
+            pass  # the tests that need it will say so
+
+
+@pytest.fixture(scope="session")
+def cassandra() -> Iterator[ConnectionOptions]:
+    """How to reach the Cassandra of this run: the user's own, else one that ends with the run."""
+    if OWN_CLUSTER:
+        yield ConnectionOptions.from_environment()
+        return
+    number = os.getpid()
+    address = f"127.{100 + number % 100}.{number // 100 % 250}.1"  # no other run's
+    with LocalCassandra(port=9442, first_address=address) as started:
+        yield ConnectionOptions(contact_points=tuple(started.contact_points), port=started.port)
+
+
+@pytest.fixture(scope="session")
+def keyspace(cassandra: ConnectionOptions) -> Iterator[str]:
+    """A keyspace for this run, which goes with it."""
+    name = f"concurrent_exec_test_{uuid.uuid4().hex[:12]}"
+    with connect(cassandra) as session:
+        session.execute(
+            f"CREATE KEYSPACE {name} WITH replication = "
+            "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        )
+        try:
+            yield name
+        finally:
+            session.execute(f"DROP KEYSPACE {name}", timeout=REQUEST_TIMEOUT)
+
+
+@pytest.fixture(scope="session")
+def session(cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
+    """A driver's session in that keyspace. It has a profile "dicts", whose rows are dicts."""
+
+    def profile(**options: Any) -> Any:
+        policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=cassandra.local_dc or ""))
+        return ExecutionProfile(policy, request_timeout=REQUEST_TIMEOUT, **options)
+
+    profiles = {
+        EXEC_PROFILE_DEFAULT: profile(),
+        "dicts": profile(row_factory=dict_factory),
+    }
+    with connect(cassandra, keyspace=keyspace, execution_profiles=profiles) as connected:
+        yield connected

@@ -1,0 +1,44 @@
+"""What the tests on the real Cassandra share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from concurrent_exec.connect import ConnectionOptions
+from concurrent_exec.executors import threads
+from tests.integration.proxy import Proxy
+from tests.integration.support import Rows, our_threads, wait_for_end_of_threads
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test does with executors, their threads end when it lets go of them."""
+    monkeypatch.setattr(threads, "LINGER", 0.02)
+    before = our_threads()
+    yield
+    wait_for_end_of_threads(before)
+
+
+@pytest.fixture(scope="module")
+def table(session: Any, keyspace: str, request: pytest.FixtureRequest) -> str:
+    """The name of a table (run, key, value), which is the module's own."""
+    module = request.module.__name__.rpartition(".")[2]
+    name = f"{keyspace}.rows_of_{module}"
+    session.execute(f"CREATE TABLE {name} (run uuid, key int, value text, PRIMARY KEY (run, key))")
+    return name
+
+
+@pytest.fixture
+def rows(session: Any, table: str) -> Rows:
+    """Rows of that table which are the test's own."""
+    return Rows(session, table)
+
+
+@pytest.fixture
+def proxy(cassandra: ConnectionOptions) -> Iterator[Proxy]:
+    """A way to the first contact point that can be held up and cut."""
+    with Proxy(cassandra.contact_points[0], cassandra.port) as started:
+        yield started

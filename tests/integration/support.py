@@ -1,0 +1,171 @@
+"""Helpers of the tests on the real Cassandra."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
+from cassandra.connection import DefaultEndPoint, EndPointFactory
+from cassandra.policies import ConstantReconnectionPolicy, WhiteListRoundRobinPolicy
+
+from concurrent_exec import ExecutionResult, Executor
+from concurrent_exec.connect import ConnectionOptions, connect
+from tests.integration.proxy import Proxy
+
+MakeExecutor = Callable[..., Executor[Any]]
+
+
+class Rows:
+    """The rows of one test: a partition of its own in its module's table."""
+
+    def __init__(self, session: Any, table: str) -> None:
+        self.session = session
+        self.table = table
+        self.run = uuid.uuid4()
+        self.insert = session.prepare(f"INSERT INTO {table} (run, key, value) VALUES (?, ?, ?)")
+        self.select = session.prepare(f"SELECT value FROM {table} WHERE run = ? AND key = ?")
+        self._all = session.prepare(f"SELECT key, value FROM {table} WHERE run = ?")
+
+    def parameters(self, count: int) -> list[tuple[uuid.UUID, int, str]]:
+        """Return the parameters of `count` inserts, with keys from 0 on."""
+        return [(self.run, key, f"value {key}") for key in range(count)]
+
+    def keys(self, count: int) -> list[tuple[uuid.UUID, int]]:
+        """Return the parameters of `count` selects, with keys from 0 on."""
+        return [(self.run, key) for key in range(count)]
+
+    def written(self, session: Any = None) -> dict[int, str]:
+        """Return what is in the table: values by key."""
+        found = (session or self.session).execute(self._all, (self.run,))
+        return {row.key: row.value for row in found}
+
+    def fill(self, count: int) -> None:
+        """Write `count` rows by the driver alone."""
+        pending = [self.session.execute_async(self.insert, each) for each in self.parameters(count)]
+        for future in pending:
+            future.result()
+
+
+# ---- every form in which results can be had; each returns them in the order of the input ----
+
+Results = list[ExecutionResult[Any]]
+
+
+def _as_completed(executor: Executor[Any], pairs: Any, **options: Any) -> Results:
+    found = list(executor.execute(pairs, **options).as_completed())
+    assert sorted(index for index, _ in found) == list(range(len(found)))
+    return [result for _, result in sorted(found, key=lambda each: each[0])]
+
+
+def _submit(executor: Executor[Any], pairs: Any, **options: Any) -> Results:
+    futures = [executor.submit(*pair, **options) for pair in pairs]
+    return [ExecutionResult(True, future.result(60)) for future in futures]
+
+
+FORMS: dict[str, Callable[..., Results]] = {
+    "stream": lambda executor, pairs, **options: list(executor.execute(pairs, **options)),
+    "all": lambda executor, pairs, **options: executor.execute(pairs, **options).all(),
+    "future": lambda executor, pairs, **options: (
+        executor.execute(pairs, **options).future().result(60)
+    ),
+    "as_completed": _as_completed,
+    "submit": _submit,
+}
+
+
+def values(results: Any) -> list[Any]:
+    """Return the first column of the one row of each result."""
+    return [result.unwrap().one()[0] for result in results]
+
+
+# ---- sessions ----
+
+
+class _Through(EndPointFactory):  # type: ignore[misc]
+    """Has the driver believe that every node is to be reached through `proxy`."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+
+    def create(self, row: Any) -> DefaultEndPoint:
+        return DefaultEndPoint(self._proxy.host, self._proxy.port)
+
+
+@contextmanager
+def session_through(proxy: Proxy, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
+    """A session over `proxy`, and over no other way; a statement times out after 2 seconds."""
+    profile = ExecutionProfile(WhiteListRoundRobinPolicy([proxy.host]), request_timeout=2.0)
+    options = {name: getattr(cassandra, name) for name in cassandra.__dataclass_fields__}
+    options |= {"contact_points": (proxy.host,), "port": proxy.port}
+    with connect(
+        ConnectionOptions(**options),
+        keyspace=keyspace,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        endpoint_factory=_Through(proxy),
+        reconnection_policy=ConstantReconnectionPolicy(0.2, max_attempts=None),
+    ) as session:
+        yield session
+
+
+class Requests:
+    """What a session sends within the block, watched from outside: the driver tells."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.messages: list[Any] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._lock = threading.Lock()
+
+    def _sent(self, future: Any) -> None:
+        with self._lock:
+            self.messages.append(future.message)
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        # Ours come first, so whoever sends the next on an answer finds it counted.
+        future.add_callbacks(self._answered, self._answered)
+
+    def _answered(self, outcome: Any) -> None:
+        with self._lock:
+            self._in_flight -= 1
+
+    def __enter__(self) -> Requests:
+        self.session.add_request_init_listener(self._sent)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.session.remove_request_init_listener(self._sent)
+
+
+# ---- waiting ----
+
+
+def our_threads() -> set[threading.Thread]:
+    """Return the library's threads that are alive."""
+    return {each for each in threading.enumerate() if each.name.startswith("concurrent_exec")}
+
+
+def wait_for_end_of_threads(before: set[threading.Thread]) -> None:
+    """Return when no thread of the library is alive but those of `before`."""
+
+    def ended() -> bool:
+        if our_threads() <= before:
+            return True
+        gc.collect()  # a test may have left a run to a cycle of its own, such as a traceback
+        return False
+
+    wait_for(ended)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Return when `condition` has come true; it fails the test if that does not happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
