@@ -377,6 +377,32 @@ def test_a_failed_run_leaves_no_cycle(make_executor: MakeExecutor) -> None:
 
 
 @any_executor
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_failure_keeps_no_frame_alive(make_executor: MakeExecutor, chained: bool) -> None:
+    """The drivers raise bind errors out of the handling of others, deep in their frames."""
+
+    class Request:
+        pass
+
+    alive: list[weakref.ref[Request]] = []
+
+    def script(statement: Any, parameters: Any) -> None:
+        request = Request()
+        alive.append(weakref.ref(request))
+        try:
+            int("no number")
+        except ValueError as exc:
+            if chained:
+                raise TypeError("invalid") from exc
+            raise TypeError("invalid")  # noqa: B904
+
+    executor = make_executor(ScriptedSession(script), concurrency=3)
+    results = executor.execute(PAIRS[:50], raise_on_first_error=False).all()
+    assert [type(result.result_or_exc) for result in results] == [TypeError] * 50
+    wait_for(lambda: not any(reference() for reference in alive))
+
+
+@any_executor
 def test_threads_end(make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     others = ours()  # of tests whose statements never get an answer
     monkeypatch.setattr(threads_module, "LINGER", 0.01)

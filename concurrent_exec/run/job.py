@@ -36,6 +36,9 @@ class Job:
 
     def fail(self, exc: BaseException) -> None:
         """Settle with what went wrong; a job that has settled ignores it."""
-        # The traceback's frames would keep the driver's whole request alive with the result.
-        exc.__traceback__ = None
+        # The frames of a traceback would keep the driver's whole request alive with the result;
+        # so would those of what was being handled meanwhile, which may even be the user's.
+        exc.__traceback__ = exc.__context__ = None
+        if exc.__cause__ is not None:
+            exc.__cause__.__traceback__ = None
         self.work.settle(self, False, exc)

@@ -17,7 +17,7 @@ from tests.integration.support import MakeExecutor
 
 pytestmark = pytest.mark.cluster
 
-COUNT = 100_000 if PROOF else 5_000
+COUNT = 100_000 if PROOF else 3_000
 MOST_BYTES = 40_000_000 / 100_000
 """A result's share of the 40 MB that a hundred thousand may cost; `make proof` has so many."""
 
