@@ -120,20 +120,17 @@ class Requests:
         self.session = session
         self.messages: list[Any] = []
         self.most_in_flight = 0
-        self._in_flight = 0
+        self._unanswered: list[Any] = []
         self._lock = threading.Lock()
 
     def _sent(self, future: Any) -> None:
         with self._lock:
             self.messages.append(future.message)
-            self._in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        # Ours come first, so whoever sends the next on an answer finds it counted.
-        future.add_callbacks(self._answered, self._answered)
-
-    def _answered(self, outcome: Any) -> None:
-        with self._lock:
-            self._in_flight -= 1
+            # Not by callbacks: a thread that waits for an answer is woken before they are called,
+            # and may have sent the next when they are.
+            going = [each for each in self._unanswered if not each._event.is_set()]
+            self._unanswered = [*going, future]
+            self.most_in_flight = max(self.most_in_flight, len(self._unanswered))
 
     def __enter__(self) -> Requests:
         self.session.add_request_init_listener(self._sent)
