@@ -156,8 +156,9 @@ FAULTS = [
     Fault(
         "an empty batch is taken for the end, though another thread emptied it",
         "run/results.py",
-        "        if taken or self._batch:\n            return True\n",
-        "        if self._batch:\n            return True\n",
+        "            if not self._wait_until(self._refill):\n",
+        "            self._wait_until(self._refill)\n"
+        "            if not self._batch and (self._run.closed or self._run.over):\n",
     ),
     Fault(
         "a dropped run is let go under the lock",

@@ -173,8 +173,8 @@ def test_threads_share_one_results_that_come_fast(make_executor: MakeExecutor) -
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(100):
-            executor = make_executor(session, concurrency=4)
-            results = executor.map("q", [(index,) for index in range(200)])
+            executor = make_executor(session, concurrency=8)
+            results = executor.map("q", [(index,) for index in range(200)], buffersize=200)
             counts: deque[int] = deque()
 
             def consume(results: Any = results, counts: deque[int] = counts) -> None:
@@ -189,3 +189,26 @@ def test_threads_share_one_results_that_come_fast(make_executor: MakeExecutor) -
             executor.shutdown()
     finally:
         sys.setswitchinterval(before)
+
+
+@any_executor
+def test_a_batch_that_another_thread_empties_is_not_the_end(make_executor: MakeExecutor) -> None:
+    """The same on purpose: another reader takes the whole batch just after it was filled."""
+    session = ScriptedSession(lambda statement, parameters: Reply(at_once=True))
+    executor = make_executor(session, concurrency=8)
+    results: Any = executor.map("q", [(index,) for index in range(200)], buffersize=200)
+    wait_until_quiet(executor, session)
+    wait_until = results._wait_until
+    taken_by_another = 0
+
+    def and_then_another_takes_it(ready: Any) -> Any:
+        nonlocal taken_by_another
+        answer = wait_until(ready)
+        if not taken_by_another:
+            taken_by_another = len(results._batch)
+            results._batch.clear()
+        return answer
+
+    results._wait_until = and_then_another_takes_it
+    assert sum(1 for _ in results) + taken_by_another == 200
+    assert taken_by_another

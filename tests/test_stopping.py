@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 import pytest
@@ -290,19 +290,27 @@ def test_a_submit_that_is_cancelled_in_the_queue_is_not_sent(make_executor: Make
 
 
 @any_executor
-def test_futures_are_done_when_shutdown_returns(make_executor: MakeExecutor) -> None:
+def test_futures_are_done_when_shutdown_returns(
+    make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_result = Future.set_result
+
+    def set_late(future: Future[Any], result: Any) -> None:
+        time.sleep(0.1)  # so that shutdown would have the time to return
+        set_result(future, result)
+
+    monkeypatch.setattr(Future, "set_result", set_late)
     session = ScriptedSession()
-    for _ in range(50):
-        executor = make_executor(session, concurrency=2)
-        futures: list[Any] = [executor.submit("s"), executor.execute(PAIRS[:1]).future()]
-        wait_until_quiet(executor, session)
-        answers = [threading.Thread(target=request.succeed) for request in session.pending]
-        for each in answers:
-            each.start()
-        executor.shutdown()
-        assert all(future.done() for future in futures)
-        for each in answers:
-            each.join()
+    executor = make_executor(session, concurrency=2)
+    futures: list[Any] = [executor.submit("s"), executor.execute(PAIRS[:1]).future()]
+    wait_until_quiet(executor, session)
+    answers = [threading.Thread(target=request.succeed) for request in session.pending]
+    for each in answers:
+        each.start()
+    executor.shutdown()
+    assert all(future.done() for future in futures)
+    for each in answers:
+        each.join()
 
 
 @any_executor
