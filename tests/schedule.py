@@ -148,11 +148,10 @@ class RecordingSession(ScriptedSession):
         super().__init__(*args, **options)
         self.requests: dict[tuple[str, int], Request] = {}
 
-    def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
-        request = super().execute_async(query, parameters, **options)
-        if query != "submitted":
-            self.requests[query, parameters[0]] = request
-        return request
+    def _expect(self, request: Request) -> None:
+        if request.statement != "submitted":
+            self.requests[request.statement, request.parameters[0]] = request
+        super()._expect(request)
 
 
 class World:
@@ -404,7 +403,7 @@ class World:
 
     def settle(self) -> None:
         wait_until_quiet(self.executor, self.session, seconds=QUIET)
-        for (name, index), request in self.session.requests.items():
+        for (name, index), request in list(self.session.requests.items()):
             if request.answered and index not in self.runners[name].settled:
                 self.runners[name].settled[index] = False  # it timed out
         for runner in self.runners.values():

@@ -153,15 +153,9 @@ class ScriptedSession:
         request = Request(self, query, parameters, options)
         with self._lock:
             self.sent += 1
-            self._pending[id(request)] = request
-            self.most_in_flight = max(self.most_in_flight, len(self._pending))
-        try:
-            reply = (self._script(query, parameters) if self._script else None) or Reply()
-            if reply.refuse:
-                raise reply.error if reply.error is not None else RuntimeError("refused")
-        except BaseException:
-            self._note_answer(request)
-            raise
+        reply = (self._script(query, parameters) if self._script else None) or Reply()
+        if reply.refuse:
+            raise reply.error if reply.error is not None else RuntimeError("refused")
 
         # The clock must not keep alive what has long been answered and let go.
         alive = ref(request)
@@ -177,6 +171,7 @@ class ScriptedSession:
                 waiting.fail(OperationTimedOut(errors={"scripted": "no answer"}))
 
         if reply.at_once:
+            self._expect(request)
             answer()
             return request
         if reply.after is not None:
@@ -184,11 +179,18 @@ class ScriptedSession:
         timeout = options.get("timeout", self._timeout)
         if timeout is not None:
             self.clock.call_later(timeout, time_out)
+        self._expect(request)  # last: whoever sees it pending may count on all the rest
         return request
 
     def execute(self, query: Any, parameters: Any = None, **options: Any) -> Any:
         """Send a statement and wait for its answer: a ResultSet, or its error raised."""
         return self.execute_async(query, parameters, **options).result()
+
+    def _expect(self, request: Request) -> None:
+        with self._lock:
+            if not request.answered:
+                self._pending[id(request)] = request
+                self.most_in_flight = max(self.most_in_flight, len(self._pending))
 
     def _note_answer(self, request: Request) -> None:
         with self._lock:
