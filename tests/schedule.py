@@ -265,7 +265,7 @@ class World:
         (index,) = request.parameters
         fate = runner.plan.fates[index]
         runner.settled[index] = fate.succeeds
-        if runner.first_failure:
+        if runner.plan.fail_fast and not fate.succeeds:
             runner.stopped = True  # before it is told: whatever comes of it comes after
         if fate.succeeds:
             request.succeed([index])
@@ -440,6 +440,7 @@ class World:
                 if runner.input is not None and not runner.input_closed:
                     self.feed(runner)
                     acted = True
+            self.settle()
             for request in self.session.pending:
                 if self.is_held(request):
                     self.answer(request)
