@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
+
+from concurrent_exec.model.protocols import Limiter
 
 
 class _NotSet(Enum):
@@ -31,6 +33,24 @@ def positive_int(name: str, value: object) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
     return value
+
+
+def limit_or_limiter(name: str, value: object) -> int | Limiter:
+    """Return `value` if it is a whole number of at least 1, or a limiter whose limits are.
+
+    Raises TypeError or ValueError naming the option otherwise.
+    """
+    if not isinstance(value, type) and callable(getattr(value, "settled", None)):
+        limiter = cast("Limiter", value)
+        positive_int(f"{name}.limit", limiter.limit)
+        positive_int(f"{name}.max_limit", limiter.max_limit)
+        return limiter
+    if not isinstance(value, int) or isinstance(value, bool):
+        kind = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(
+            f"{name} must be a whole number, or a limiter such as AdaptiveConcurrency(), not {kind}"
+        )
+    return positive_int(name, value)
 
 
 def boolean(name: str, value: object) -> bool:
@@ -59,7 +79,7 @@ def send_options(
     if execution_profile is not NOT_SET:
         options["execution_profile"] = execution_profile
     if timeout is not NOT_SET:
-        options["timeout"] = _seconds("timeout", timeout)
+        options["timeout"] = None if timeout is None else positive_seconds("timeout", timeout)
     if custom_payload is not None:
         if not isinstance(custom_payload, Mapping):
             kind = type(custom_payload).__name__
@@ -70,17 +90,45 @@ def send_options(
     return options
 
 
-def _seconds(name: str, value: object) -> float | None:
-    if value is None:
-        return None
+def positive_seconds(name: str, value: object) -> float:
+    """Return `value` as a float if it is a finite number of seconds above 0.
+
+    Raises TypeError or ValueError naming the option otherwise; both say that None is allowed too.
+    """
+    return positive_number(name, value, "seconds")
+
+
+def positive_number(name: str, value: object, unit: str) -> float:
+    """Return `value` as a float if it is a finite number of `unit` above 0.
+
+    Raises TypeError or ValueError naming the option otherwise; both say that None is allowed too.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be seconds or None, not {type(value).__name__}")
+        raise TypeError(f"{name} must be {unit} or None, not {type(value).__name__}")
     try:
-        seconds = float(value)
+        number = float(value)
     except OverflowError:
-        seconds = math.inf
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(
-            f"{name} must be a finite number of seconds above 0, or None, not {seconds}"
-        )
-    return seconds
+        number = math.inf
+    if not (number > 0 and math.isfinite(number)):
+        raise ValueError(f"{name} must be a finite number of {unit} above 0, or None, not {number}")
+    return number
+
+
+def number(
+    name: str, value: object, *, above: float | None = None, at_least: float | None = None
+) -> float:
+    """Return `value` as a float if it is a finite number within the bound that is given.
+
+    Raises TypeError or ValueError naming the option otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if above is not None and not above < result < math.inf:
+        raise ValueError(f"{name} must be a finite number above {above:g}, not {result}")
+    if at_least is not None and not at_least <= result < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least {at_least:g}, not {result}")
+    return result
