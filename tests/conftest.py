@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -34,6 +35,16 @@ OWN_CLUSTER = bool(os.environ.get("CONCURRENT_EXEC_CONTACT_POINTS"))
 
 REQUEST_TIMEOUT = 30.0
 """Seconds: a busy machine is no failure, and a hang is one after pytest's own limit."""
+
+
+def pytest_configure() -> None:
+    """Heed the signals that nohup, or a shell's background job, hands down as ignored.
+
+    Several tests send them to processes of theirs, which would inherit it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

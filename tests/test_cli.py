@@ -32,14 +32,7 @@ def popen(*arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_heed_signals,
     )
-
-
-def _heed_signals() -> None:
-    """Undo what nohup and a shell's background jobs hand down: children that ignore signals."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
