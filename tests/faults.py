@@ -41,7 +41,7 @@ class Fault:
 FAULTS = [
     Fault(
         "a second answer settles a statement again",
-        "run/run.py",
+        "run/work.py",
         "            if job.settled:\n                return\n",
         "",
     ),
@@ -65,14 +65,14 @@ FAULTS = [
     ),
     Fault(
         "a failure keeps its permit",
-        "run/run.py",
-        "            self.gate.give_back()\n",
-        "            if success:\n                self.gate.give_back()\n",
+        "run/work.py",
+        "value)\n                gate.give_back()\n",
+        "value)\n                if success:\n                    gate.give_back()\n",
     ),
     Fault(
         "a failure does not stop a fail-fast run",
         "run/run.py",
-        "                    discarded = self.stop()\n",
+        "                discarded = self.stop()\n",
         "",
     ),
     Fault(
@@ -96,14 +96,14 @@ FAULTS = [
     Fault(
         "what the input raises is swallowed",
         "run/run.py",
-        "            self.input_error = error\n",
-        "",
+        "                self.error = error\n            self.consumers",
+        "                pass\n            self.consumers",
     ),
     Fault(
         "the consumer is not woken by a result",
         "run/run.py",
-        "            if wake:\n                self.consumers.wake_all()\n",
-        "",
+        "self.sink.put(job.index, result):\n            self.consumers.wake_all()\n",
+        "self.sink.put(job.index, result):\n            pass\n",
     ),
     Fault(
         "the feeder is not told of room",
@@ -138,14 +138,14 @@ FAULTS = [
     Fault(
         "shutdown lets runs pull on",
         "executors/base.py",
-        "            told = [run.cut_off() for run in runs]\n",
-        "            told = []\n",
+        "            told += [run.cut_off() for run in runs]\n",
+        "",
     ),
     Fault(
         "shutdown does not cancel",
         "executors/base.py",
-        "discarded = [run.stop() for run in runs] if cancel_futures else []",
-        "discarded = []",
+        "                discarded = [run.cancel() for run in runs]\n",
+        "",
     ),
     Fault(
         "the finaliser waits for the lock",
@@ -169,8 +169,8 @@ FAULTS = [
     Fault(
         "shutdown does not wait for futures to be resolved",
         "run/gate.py",
-        "and not self.telling and",
-        "and",
+        "self.in_flight or self.telling or self",
+        "self.in_flight or self",
     ),
     Fault(
         "room that was put off is forgotten",
@@ -192,9 +192,9 @@ FAULTS = [
     ),
     Fault(
         "a cancelled submit is sent all the same",
-        "executors/base.py",
-        "            if job.begin():\n",
-        "            if job.begin() or True:\n",
+        "run/submissions.py",
+        "        if job.attempts or job.future.set_running_or_notify_cancel():\n",
+        "        if job.attempts or job.future.set_running_or_notify_cancel() or True:\n",
     ),
     Fault(
         "the context of the caller is not the input's",

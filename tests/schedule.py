@@ -9,6 +9,8 @@ the invariants of the design are checked.
 from __future__ import annotations
 
 import gc
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -18,7 +20,19 @@ from typing import Any, Protocol, TypeVar
 from cassandra import OperationTimedOut
 from hypothesis import strategies as st
 
-from concurrent_exec import ExecutionResult, Executor, ExecutorShutdownError, Results
+from concurrent_exec import (
+    DeadlineExceededError,
+    ExecutionResult,
+    Executor,
+    ExecutorShutdownError,
+    FailedAttempt,
+    MaxErrorsExceededError,
+    NotSentError,
+    Outcome,
+    Results,
+    SkippedError,
+)
+from concurrent_exec.pacing import Rate
 from concurrent_exec.testing import (
     Reply,
     Request,
@@ -29,6 +43,7 @@ from concurrent_exec.testing import (
 )
 
 TIMEOUT = 10.0
+BACKOFF = 1.5
 QUIET = 30.0
 """Real seconds after which a schedule that does not come to rest has hung."""
 
@@ -88,26 +103,123 @@ FATES = st.one_of(
 )
 
 
+class Again:
+    """A retry policy: so many attempts, each so long after the last."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+
+    def delay(self, failed: FailedAttempt) -> float | None:
+        return BACKOFF if failed.attempts < self.attempts else None
+
+
+class DrawnLimits:
+    """A limiter that changes its mind with every outcome, as drawn."""
+
+    def __init__(self, limits: list[int]) -> None:
+        self.max_limit = max(limits)
+        self.limit = limits[0]
+        self._limits = limits
+        self._told = 0
+
+    def settled(self, *, seconds: float, in_flight: int, outcome: Outcome) -> None:
+        assert 0 <= seconds < TIMEOUT + 1e-6
+        assert 1 <= in_flight <= self.max_limit
+        self._told += 1
+        self.limit = self._limits[self._told % len(self._limits)]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the executor may go, as drawn."""
+
+    limits: list[int]  # one is a number, more are a limiter's
+    max_per_second: float | None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        one = len(self.limits) == 1
+        return {
+            "concurrency": self.limits[0] if one else DrawnLimits(self.limits),
+            "max_per_second": self.max_per_second,
+        }
+
+
+PACES = st.builds(
+    Pace,
+    limits=st.one_of(
+        st.lists(st.integers(1, 4), min_size=1, max_size=1),
+        st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    ),
+    max_per_second=st.sampled_from([None, None, None, 0.3, 2.0]),
+)
+
+
 @dataclass(frozen=True)
 class Plan:
     """One run as drawn."""
 
-    fates: list[Fate]
+    fates: list[list[Fate]]  # of each statement: its first attempt, its second, ...; the last stays
     source: str  # "list", "map", "stream"
     input_raises: bool
     fail_fast: bool
     window: int
     taken: str  # "ordered", "completed", "future"
+    attempts: int = 1
+    keys: int | None = None  # statements whose indexes leave the same remainder share a key
+    skip: bool = False
+    max_errors: int | None = None
+    deadline: float | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"buffersize": self.window}
+        if self.max_errors is None:
+            options["raise_on_first_error"] = self.fail_fast
+        else:
+            options["max_errors"] = self.max_errors
+        if self.attempts > 1:
+            options["retry"] = Again(self.attempts)
+        if self.keys is not None:
+            keys = self.keys
+            options["order_by"] = lambda statement, parameters: parameters[0] % keys
+            options["after_failure"] = "skip" if self.skip else "continue"
+        if self.deadline is not None:
+            options["deadline"] = self.deadline
+        return options
+
+    @property
+    def may_leave_unsent(self) -> bool:
+        """Whether a statement may fail without being sent."""
+        return self.deadline is not None or (self.keys is not None and self.skip)
+
+    def fate(self, index: int, attempt: int) -> Fate:
+        fates = self.fates[index]
+        return fates[min(attempt, len(fates)) - 1]
+
+    def key(self, index: int) -> int | None:
+        return None if self.keys is None else index % self.keys
+
+
+def _plan(**drawn: Any) -> Plan:
+    if drawn["max_errors"] is not None:  # the model counts failures by itself only if all are sent
+        drawn.update(fail_fast=False, skip=False, deadline=None)
+    return Plan(**drawn)
 
 
 PLANS = st.builds(
-    Plan,
-    fates=st.lists(FATES, max_size=14),
+    _plan,
+    fates=st.lists(st.lists(FATES, min_size=1, max_size=3), max_size=14),
     source=st.sampled_from(["list", "map", "stream", "stream"]),
     input_raises=st.booleans(),
     fail_fast=st.booleans(),
     window=st.integers(1, 9),
     taken=st.sampled_from(["ordered", "ordered", "completed", "future"]),
+    attempts=st.sampled_from([1, 1, 2, 3]),
+    keys=st.sampled_from([None, None, 1, 2, 3]),
+    skip=st.booleans(),
+    max_errors=st.sampled_from([None, None, None, 1, 3]),
+    deadline=st.sampled_from([None, None, None, 3.0123, 25.0123]),
 )
 
 
@@ -122,49 +234,92 @@ class Runner:
     future: Future[list[ExecutionResult[Any]]] | None = None
     completed: Any = None
     given: int = 0
-    sent: list[int] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)  # each once, by its first attempt
+    attempts: dict[int, int] = field(default_factory=dict)
+    waiting: dict[int, float] = field(default_factory=dict)  # when it failed
     settled: dict[int, bool] = field(default_factory=dict)
     delivered: list[int] = field(default_factory=list)
     input_closed: bool = False
     stopped: bool = False  # nothing may be sent from now on
     cut: bool = False  # by a shutdown
+    deadline: float = math.inf
+    expired: bool = False  # the deadline has passed
+    unsent: set[int] = field(default_factory=set)  # delivered as failures that were never sent
     done: bool = False  # the consumer has seen the end, or has gone
 
     @property
     def first_failure(self) -> bool:
         return self.plan.fail_fast and not all(self.settled.values())
 
+    @property
+    def too_many_failed(self) -> bool:
+        limit = self.plan.max_errors
+        return limit is not None and sum(not each for each in self.settled.values()) > limit
+
+    def stop(self) -> None:
+        """Nothing may be sent from now on, and what waits has failed."""
+        self.stopped = True
+        self.give_up()
+
+    def give_up(self) -> None:
+        for index in self.waiting:
+            self.settled[index] = False
+        self.waiting.clear()
+
+    def took(self, index: int, success: bool, now: float) -> None:
+        """Note the answer to the latest attempt at `index`, before it is told."""
+        again = self.attempts[index] < self.plan.attempts and not (self.stopped or self.expired)
+        if not success and again:
+            self.waiting[index] = now
+        else:
+            self.settled[index] = success
+
     def delivered_all(self) -> bool:
         return sorted(self.delivered) == list(range(self.given))
 
     def sent_all(self) -> bool:
-        return len(self.sent) == self.given and self.input_closed
+        return len(self.sent) + len(self.unsent) == self.given and self.input_closed
 
 
 class RecordingSession(ScriptedSession):
-    """Remembers every request, also one that is answered before anybody looks."""
+    """Remembers every request, and tells the model of its answer before anybody else hears it."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.requests: dict[tuple[str, int], Request] = {}
+    def __init__(self, world: World, **options: Any) -> None:
+        super().__init__(world.script, **options)
+        self.world = world
+        self.requests: dict[tuple[str, int, int], Request] = {}
 
     def _expect(self, request: Request) -> None:
         if request.statement != "submitted":
-            self.requests[request.statement, request.parameters[0]] = request
+            runner = self.world.runners[request.statement]
+            index = request.parameters[0]
+            attempt = runner.attempts[index]
+            self.requests[request.statement, index, attempt] = request
+            if attempt > 1:
+                first = self.requests.get((request.statement, index, 1))
+                assert first is None or first.message.timestamp == request.message.timestamp
         super()._expect(request)
+
+    def _note_answer(self, request: Request) -> None:
+        if not request.answered and request.statement != "submitted":
+            runner = self.world.runners[request.statement]
+            runner.took(request.parameters[0], request._error is None, self.clock.monotonic())
+        super()._note_answer(request)
 
 
 class World:
     """One executor, its session and its callers."""
 
     def __init__(
-        self, make_executor: Callable[..., Executor[Any]], concurrency: int, plans: list[Plan]
+        self, make_executor: Callable[..., Executor[Any]], pace: Pace, plans: list[Plan]
     ) -> None:
+        self.pace = pace
         self.clock = VirtualClock()
-        self.session = RecordingSession(
-            self.script, clock=self.clock, timeout=TIMEOUT, heard_twice=True
-        )
-        self.executor = make_executor(self.session, concurrency=concurrency, clock=self.clock)
+        self.session = RecordingSession(self, clock=self.clock, timeout=TIMEOUT, heard_twice=True)
+        self.executor = make_executor(self.session, clock=self.clock, **pace.options)
+        self.sent_times: list[float] = []
+        self.violations: list[AssertionError] = []
+        """What `script` found wrong."""
         self.submitted: list[Future[Any]] = []
         self.is_shut_down = False
         self.runners: dict[str, Runner] = {}
@@ -178,10 +333,9 @@ class World:
         runner = Runner(name, plan, ScriptedInput() if plan.source == "stream" else None)
         self.runners[name] = runner
         parameters = [(index,) for index in range(len(plan.fates))]
-        options: dict[str, Any] = {
-            "raise_on_first_error": plan.fail_fast,
-            "buffersize": plan.window,
-        }
+        options = plan.options
+        if plan.deadline is not None:  # no two at the same moment
+            runner.deadline = options["deadline"] = plan.deadline + 0.0001 * len(self.runners)
         if plan.source == "map":
             runner.results = self.executor.map(name, parameters, **options)
         elif plan.source == "list":
@@ -200,17 +354,53 @@ class World:
             runner.results = None
 
     def script(self, statement: str, parameters: tuple[int]) -> Reply | None:
+        try:
+            return self.reply(statement, parameters)
+        except AssertionError as exc:  # which the executor takes for a failure to send
+            self.violations.append(exc)
+            raise
+
+    def reply(self, statement: str, parameters: tuple[int]) -> Reply | None:
+        self.check_pace()
         if statement == "submitted":
             return None
         runner = self.runners[statement]
         (index,) = parameters
-        assert index not in runner.sent, f"{statement}: {index} was sent twice"
         assert not runner.stopped, f"{statement}: {index} was sent after the stop"
-        runner.sent.append(index)
-        fate = runner.plan.fates[index]
-        if fate.how in ("at once", "refused"):
-            runner.settled[index] = fate.succeeds
+        assert not runner.expired, f"{statement}: {index} was sent after the deadline"
+        assert index not in runner.settled, f"{statement}: {index} was sent after it had settled"
+        if index in runner.attempts:
+            assert index in runner.waiting, f"{statement}: {index} was sent twice"
+            waited = self.clock.monotonic() - runner.waiting.pop(index)
+            assert waited > BACKOFF - 1e-6, f"{statement}: {index} was sent again too early"
+        else:
+            runner.sent.append(index)
+        attempt = runner.attempts[index] = runner.attempts.get(index, 0) + 1
+        assert attempt <= runner.plan.attempts
+        self.check_order(runner, index)
+        fate = runner.plan.fate(index, attempt)
+        if fate.how == "refused":
+            runner.took(index, False, self.clock.monotonic())
         return fate.reply(index)
+
+    def check_pace(self) -> None:
+        now = self.clock.monotonic()
+        self.sent_times.append(now)
+        most = self.pace.max_per_second
+        if most is not None:
+            burst = Rate(most).burst
+            for number, earlier in enumerate(reversed(self.sent_times), 1):
+                assert number <= burst + most * (now - earlier) + 1e-6, (
+                    f"too many in a second: {self.sent_times}"
+                )
+
+    def check_order(self, runner: Runner, index: int) -> None:
+        """Check that what comes before it in its key has settled, and was well where it must."""
+        if runner.plan.keys is None:
+            return
+        for earlier in range(index % runner.plan.keys, index, runner.plan.keys):
+            assert earlier in runner.settled, f"{index} was sent before {earlier} had settled"
+            assert runner.settled[earlier] or not runner.plan.skip, f"{index} was not skipped"
 
     # ---- acts ----
 
@@ -255,7 +445,9 @@ class World:
     def is_held(self, request: Request) -> bool:
         if request.statement == "submitted":
             return True
-        return self.runners[request.statement].plan.fates[int(request.parameters[0])].how == "held"
+        runner = self.runners[request.statement]
+        index = int(request.parameters[0])
+        return runner.plan.fate(index, runner.attempts[index]).how == "held"
 
     def answer(self, request: Request) -> None:
         if request.statement == "submitted":
@@ -263,10 +455,13 @@ class World:
             return
         runner = self.runners[request.statement]
         (index,) = request.parameters
-        fate = runner.plan.fates[index]
-        runner.settled[index] = fate.succeeds
-        if runner.plan.fail_fast and not fate.succeeds:
-            runner.stopped = True  # before it is told: whatever comes of it comes after
+        attempt = runner.attempts[index]
+        fate = runner.plan.fate(index, attempt)
+        if not fate.succeeds and attempt == runner.plan.attempts:
+            failed = 1 + sum(not each for each in runner.settled.values())
+            limit = runner.plan.max_errors
+            if runner.plan.fail_fast or (limit is not None and failed > limit):
+                runner.stop()  # before it is told: whatever comes of it comes after
         if fate.succeeds:
             request.succeed([index])
         else:
@@ -279,13 +474,14 @@ class World:
             request.succeed(["late"])
 
     def pass_time(self, seconds: float) -> None:
-        self.clock.advance(seconds)
+        self.clock.advance(seconds, settle=self.settle)
 
     def submit(self) -> None:
         self.submitted.append(self.executor.submit("submitted", (len(self.submitted),)))
 
     def close(self, runner: Runner) -> None:
-        runner.stopped = runner.done = True
+        runner.stop()
+        runner.done = True
         if runner.results is not None:
             runner.results.close()
         elif runner.future is not None:
@@ -293,7 +489,8 @@ class World:
 
     def drop(self, runner: Runner) -> None:
         if runner.future is None:  # a run whose future is dropped goes on
-            runner.stopped = runner.done = True
+            runner.stop()
+            runner.done = True
             runner.results = runner.completed = None
             gc.collect(0)
 
@@ -301,7 +498,8 @@ class World:
         self.is_shut_down = True
         for runner in self.runners.values():
             runner.cut = True
-            runner.stopped = runner.stopped or cancel
+            if cancel:
+                runner.stop()
         self.executor.shutdown(wait=False, cancel_futures=cancel)
 
     # ---- consuming ----
@@ -312,21 +510,33 @@ class World:
             return False
         if runner.future is not None:
             return bool(runner.future.done())
+        assert runner.results is not None
+        if runner.plan.may_leave_unsent and self.has_something(runner.results):
+            return True
         if runner.plan.taken == "completed":
             return len(runner.settled) > len(runner.delivered) or self.is_over(runner)
         return len(runner.delivered) in runner.settled or self.is_over(runner)
 
+    def has_something(self, results: Results[Any]) -> bool:
+        """Look inside: which statements fail unsent, and when, the model does not know."""
+        run = results._run
+        with run.gate.lock:
+            held = getattr(run.sink, "_held", ())
+            there = bool(held) if isinstance(held, deque) else run.sink.delivered in held
+            return bool(results._batch) or there or run.over
+
     def is_over(self, runner: Runner) -> bool:
-        if len(runner.settled) < len(runner.sent):
+        if len(runner.settled) < len(runner.sent) or runner.waiting:
             return False
-        if runner.stopped or runner.first_failure:
+        if runner.stopped or runner.first_failure or runner.too_many_failed:
             return True
         assert runner.results is not None
         statistics = runner.results.statistics()
         if statistics.pulled > statistics.started:
             return False
         all_given = runner.input_closed and statistics.pulled == runner.given
-        return all_given or runner.cut
+        fed = runner.input is not None or runner.plan.keys is not None
+        return all_given or runner.cut or (runner.expired and fed)
 
     def consume(self, runner: Runner) -> None:
         try:
@@ -351,17 +561,31 @@ class World:
         except ExecutorShutdownError:
             assert runner.cut
             runner.done = True
+        except MaxErrorsExceededError as exc:
+            self.check_max_errors(runner, exc)
+            runner.done = True
+        except NotSentError as exc:
+            if isinstance(exc, DeadlineExceededError) and exc.pulled is not None:
+                assert runner.expired
+                assert runner.input is not None or runner.plan.keys is not None
+            else:
+                self.check_raised(runner, exc)
+            runner.done = True
         except (Wrong, OperationTimedOut) as exc:
             self.check_raised(runner, exc)
             runner.done = True
         else:
             self.check_result(runner, index, result)
         if runner.done:
-            runner.stopped = True
+            runner.stop()
 
     def check_result(self, runner: Runner, index: int, result: ExecutionResult[Any]) -> None:
         assert index not in runner.delivered
         runner.delivered.append(index)
+        if isinstance(result.result_or_exc, NotSentError):
+            assert (result.index, result.attempts, result.errors) == (index, 0, ())
+            self.check_unsent(runner, index, result.result_or_exc)
+            return
         assert result.success == runner.settled[index]
         if result.success:
             rows = result.result_or_exc
@@ -372,8 +596,10 @@ class World:
                 index,
                 runner.name,
                 (index,),
-                1,
+                runner.attempts[index],
             )
+            assert result.errors is not None
+            assert len(result.errors) == runner.attempts[index] - 1
             self.check_error(runner, index, result.result_or_exc)
 
     def check_raised(self, runner: Runner, exc: Any) -> None:
@@ -381,13 +607,33 @@ class World:
         failure = exc.failure
         assert failure.statement == runner.name
         assert failure.parameters == (failure.index,)
-        assert runner.settled[failure.index] is False
-        if runner.plan.taken == "ordered":
+        if isinstance(exc, NotSentError):
+            self.check_unsent(runner, failure.index, exc)
+        else:
+            assert runner.settled[failure.index] is False
+            self.check_error(runner, failure.index, exc)
+        if runner.plan.taken == "ordered" and runner.plan.keys is None:
             assert failure.index == len(runner.delivered)
-        self.check_error(runner, failure.index, exc)
         (note,) = exc.__notes__
         assert runner.name in note
         assert f"statement {failure.index} " in note
+
+    def check_max_errors(self, runner: Runner, exc: MaxErrorsExceededError) -> None:
+        assert runner.too_many_failed
+        assert runner.plan.max_errors is not None
+        assert exc.failed == runner.plan.max_errors + 1 == sum(exc.kinds.values())
+
+    def check_unsent(self, runner: Runner, index: int, exc: NotSentError) -> None:
+        assert index not in runner.attempts
+        runner.unsent.add(index)
+        if isinstance(exc, SkippedError):
+            assert runner.plan.skip
+            assert runner.plan.key(exc.after) == runner.plan.key(index)
+            assert exc.after < index
+            assert exc.after in runner.unsent or runner.settled[exc.after] is False
+        else:
+            assert isinstance(exc, DeadlineExceededError)
+            assert runner.expired
 
     def check_input_error(self, runner: Runner, exc: BadInput) -> None:
         assert runner.plan.input_raises
@@ -403,20 +649,23 @@ class World:
 
     def settle(self) -> None:
         wait_until_quiet(self.executor, self.session, seconds=QUIET)
-        for (name, index), request in list(self.session.requests.items()):
-            if request.answered and index not in self.runners[name].settled:
-                self.runners[name].settled[index] = False  # it timed out
         for runner in self.runners.values():
-            if runner.first_failure:
-                runner.stopped = True
+            if self.clock.monotonic() >= runner.deadline:
+                runner.expired = True
+                runner.give_up()
+            if runner.first_failure or runner.too_many_failed:
+                runner.stop()
         self.check_invariants()
 
     def check_invariants(self) -> None:
+        for violation in self.violations:
+            raise violation
         whole = self.executor.statistics()
-        assert whole.in_flight == len(self.session.pending) <= whole.concurrency
-        assert self.session.most_in_flight <= whole.concurrency
+        assert whole.in_flight == len(self.session.pending) <= max(self.pace.limits)
+        assert self.session.most_in_flight <= max(self.pace.limits)
         for runner in self.runners.values():
-            assert sorted(runner.sent) == list(range(len(runner.sent))), "sent out of order"
+            if runner.plan.keys is None:
+                assert sorted(runner.sent) == list(range(len(runner.sent))), "sent out of order"
             if runner.results is None:
                 continue
             run = runner.results.statistics()
@@ -424,17 +673,27 @@ class World:
             assert run.started == run.settled + run.in_flight + run.waiting_for_retry
             assert run.pulled - run.delivered <= runner.plan.window
             assert run.pulled <= runner.given
-            assert run.started == len(runner.sent)
-            assert run.settled == len(runner.settled)
+            unsent = run.started - len(runner.sent)
+            assert unsent >= 0 if runner.plan.may_leave_unsent else unsent == 0
+            assert run.waiting_for_retry == len(runner.waiting)
+            assert run.settled == len(runner.settled) + unsent, (unsent, run, runner)
             assert run.succeeded == sum(runner.settled.values())
             if not runner.done:
                 assert run.delivered == len(runner.delivered)
 
     # ---- the end ----
 
+    def all_done(self) -> bool:
+        return (
+            all(runner.done for runner in self.runners.values())
+            and all(future.done() for future in self.submitted)
+            and not self.session.pending
+        )
+
     def finish(self) -> None:
         """Let everything come to its end, and check that nothing was lost."""
-        for _ in range(10_000):
+        passes = 0
+        while not self.all_done():
             acted = False
             for runner in self.runners.values():
                 if runner.input is not None and not runner.input_closed:
@@ -446,22 +705,16 @@ class World:
                     self.answer(request)
                     acted = True
                     self.settle()
-            self.settle()
             for runner in self.runners.values():
                 while self.deliverable(runner):
                     self.consume(runner)
                     acted = True
                     self.settle()
-            if self.session.pending:
-                self.pass_time(TIMEOUT)
-                acted = True
-            self.settle()
             if not acted:
-                break
-        for runner in self.runners.values():
-            assert runner.done, f"{runner.name} never ended: {runner}"
-        for future in self.submitted:
-            assert future.done()
+                passes += 1
+                assert passes < 500, f"never ended: {self.runners}"
+                self.pass_time(TIMEOUT / 4)
+                self.settle()
         self.executor.shutdown()
         statistics = self.executor.statistics()
         assert (statistics.in_flight, statistics.queued, statistics.runs) == (0, 0, 0)

@@ -660,6 +660,11 @@ class Answered:
     def clear_callbacks(self) -> None:
         pass
 
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._rows
+
 
 class Instant:
     """A session that answers within `execute_async`, and looks now and then how deep it is."""
@@ -692,10 +697,7 @@ class Instant:
         return Answered(parameters, ERROR if answer == "failure" else None)
 
     def execute(self, query: Any, parameters: Any = None, **options: Any) -> Any:
-        future = self.execute_async(query, parameters, **options)
-        if future._error is not None:
-            raise future._error
-        return future._rows
+        return self.execute_async(query, parameters, **options).result()
 
 
 def check_inline(

@@ -179,9 +179,11 @@ def test_only_unwrap_annotates_the_exception() -> None:
         result.unwrap()
     assert caught.value is error
     assert caught.value.failure is result.failure
-    assert caught.value.__notes__ == ["concurrent_exec: statement 3 of the input failed: SELECT s"]
+    assert caught.value.__notes__ == [
+        "concurrent_exec: statement 3 of the input failed after 2 attempts: SELECT s"
+    ]
     shown = "".join(traceback.format_exception(error))
-    assert "statement 3 of the input failed: SELECT s" in shown
+    assert "statement 3 of the input failed after 2 attempts: SELECT s" in shown
     assert "private" not in shown.replace(Path(__file__).read_text(), "")
 
 
@@ -196,7 +198,8 @@ def test_an_exception_shared_by_many_names_the_one_that_is_raised() -> None:
         assert caught.value.failure is results[index].failure
         assert caught.value.__notes__ == [
             "somebody else's",
-            f"concurrent_exec: statement {index} of the input failed: SELECT {index}",
+            f"concurrent_exec: statement {index} of the input failed after 2 attempts: "
+            f"SELECT {index}",
         ]
 
 
@@ -333,7 +336,9 @@ def test_an_exception_that_was_raised_pickles_with_its_note() -> None:
         result.unwrap()
     error = round_trip(result).result_or_exc
     assert error.failure == Failure(3, "SELECT p", ("private",), 2)
-    assert error.__notes__ == ["concurrent_exec: statement 3 of the input failed: SELECT p"]
+    assert error.__notes__ == [
+        "concurrent_exec: statement 3 of the input failed after 2 attempts: SELECT p"
+    ]
 
 
 def test_what_the_server_said_of_a_timeout_or_of_replicas_survives() -> None:
@@ -570,7 +575,9 @@ def test_statistics_of_a_run_and_of_an_executor(make_executor: MakeExecutor) -> 
     assert (statistics.pulled, statistics.started, statistics.delivered) == (2, 2, 2)
     assert (statistics.in_flight, statistics.waiting_for_retry) == (0, 0)
     assert (statistics.succeeded, statistics.failed, statistics.settled) == (2, 0, 2)
-    assert executor.statistics() == ExecutorStatistics(concurrency=3, in_flight=0, queued=0, runs=0)
+    assert executor.statistics() == ExecutorStatistics(
+        concurrency=3, in_flight=0, queued=0, waiting_for_retry=0, runs=0
+    )
     assert round_trip(statistics) == statistics
 
 

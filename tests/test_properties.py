@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 from concurrent_exec import Executor
 from tests.executors import any_executor
 from tests.faults import unplaced
-from tests.schedule import PLANS, Plan, World, chooser
+from tests.schedule import PACES, PLANS, Pace, Plan, World, chooser
 
 
 @any_executor
 @given(
-    concurrency=st.integers(1, 4),
+    pace=PACES,
     plans=st.lists(PLANS, min_size=1, max_size=3),
     steps=st.integers(0, 40),
     choices=st.lists(st.integers(0, 10_000), max_size=120),
 )
 def test_any_schedule(
     make_executor: Callable[..., Executor[Any]],
-    concurrency: int,
+    pace: Pace,
     plans: list[Plan],
     steps: int,
     choices: list[int],
 ) -> None:
-    world = World(make_executor, concurrency, plans)
+    world = World(make_executor, pace, plans)
     choose = chooser(choices)
     for _ in range(steps):
         world.step(choose)

@@ -12,6 +12,8 @@ except ModuleNotFoundError as exc:
         "(one of them: they can't share an environment)"
     ) from exc
 
+from concurrent_exec.drivers.keys import partition_key
 from concurrent_exec.drivers.results import detached, result_set
+from concurrent_exec.drivers.timestamps import FirstTimestamps
 
-__all__ = ["detached", "result_set"]
+__all__ = ["FirstTimestamps", "detached", "partition_key", "result_set"]

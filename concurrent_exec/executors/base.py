@@ -3,43 +3,51 @@
 from __future__ import annotations
 
 import os
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Future
+from threading import Lock
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
-from weakref import WeakSet
+from typing import Any, Generic, TypeVar, Unpack
+from weakref import WeakMethod, WeakSet
 
+from concurrent_exec.drivers import FirstTimestamps, partition_key
 from concurrent_exec.model import (
     Clock,
     ExecutorShutdownError,
     ExecutorStatistics,
     ForkedProcessError,
+    Limiter,
+    RetryPolicy,
+    RunOptions,
+    RunSettings,
+    Sending,
     Session,
+    SubmitOptions,
 )
-from concurrent_exec.model.options import (
-    NOT_SET,
-    NotSet,
-    boolean,
-    one_of,
-    positive_int,
-    send_options,
+from concurrent_exec.model.options import limit_or_limiter
+from concurrent_exec.model.settings import refuse_unknown, retry_policy
+from concurrent_exec.pacing import Rate
+from concurrent_exec.run import (
+    Gate,
+    Job,
+    Lanes,
+    Results,
+    Run,
+    Source,
+    Submissions,
+    SystemClock,
+    tell,
 )
-from concurrent_exec.run import Gate, Job, Results, Run, Source, Submissions, tell
 from concurrent_exec.run.interrupts import Uninterrupted
+from concurrent_exec.run.submissions import SubmittedJob
+from concurrent_exec.run.work import Told
 
 R = TypeVar("R")
 Self = TypeVar("Self", bound="Executor[Any]")
 
-Feeder = Literal["thread", "caller"]
-
 WINDOW_FACTOR = 4
 """The default `buffersize` is this many times the concurrency."""
-
-
-class _SystemClock:
-    monotonic = staticmethod(time.monotonic)
 
 
 class Executor(ABC, Generic[R]):
@@ -51,17 +59,28 @@ class Executor(ABC, Generic[R]):
     been sent is cancelled.
 
     **To write a strategy**, subclass and define `_launch`, which is called without any lock
-    whenever there may be something to send. It takes jobs with `_take`, gives each one's
-    `statement`, `parameters` and `send_options` to `self.session`, and reports with the job's
-    `succeed` or `fail`, from any thread; then it looks for more, as that has freed a permit.
+    whenever there may be something to send. It takes jobs with `_take`, hands each one to the
+    session with `_execute_async`, and reports with the job's `succeed` or `fail`, from any thread;
+    then it looks for more, as that has freed a permit.
     """
 
     def __init__(
-        self, session: Session[R], *, concurrency: int = 100, clock: Clock | None = None
+        self,
+        session: Session[R],
+        *,
+        concurrency: int | Limiter = 100,
+        max_per_second: float | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Make an executor that sends over `session`.
 
-        concurrency: the most statements in flight at once, at least 1.
+        concurrency: the most statements in flight at once, at least 1; or a limiter that finds
+            out, such as `AdaptiveConcurrency()`.
+        max_per_second: the most statements sent in a second, over all runs and submits, each
+            attempt counted; any number above 0. None for no such limit.
+        retry: what decides whether a statement that failed is sent again, such as `Retry()`, for
+            every run or submit that brings none of its own. None for never.
         clock: where the time comes from; the system's monotonic clock by default.
 
         Raises TypeError or ValueError naming an option that is wrong.
@@ -71,36 +90,35 @@ class Executor(ABC, Generic[R]):
                 f"session must be a driver's session, not {type(session).__name__}: "
                 "it has no execute_async"
             )
-        if clock is not None and not hasattr(clock, "monotonic"):
-            raise TypeError(
-                f"clock must have a method monotonic(), which {type(clock).__name__} has not"
-            )
+        for method in ("monotonic", "call_later"):
+            if clock is not None and not hasattr(clock, method):
+                raise TypeError(
+                    f"clock must have a method {method}(), which {type(clock).__name__} has not"
+                )
         self.session = session
-        self._gate = Gate(positive_int("concurrency", concurrency))
+        self._gate = Gate(
+            limit_or_limiter("concurrency", concurrency),
+            clock=clock if clock is not None else SystemClock(),
+            rate=None if max_per_second is None else Rate(max_per_second),
+            find_launch=WeakMethod(self._launch_safely),
+        )
+        self._retry = retry_policy("retry", retry)
         self._submissions = Submissions(self._gate)
         self._runs: WeakSet[Run] = WeakSet()
-        self._clock: Clock = clock if clock is not None else _SystemClock()
+        self._timestamps: FirstTimestamps | None = None
+        self._timestamps_lock = Lock()
         self._pid = os.getpid()
         self._shut_down = False
 
     @property
     def concurrency(self) -> int:
-        """The most statements in flight at once."""
+        """The most statements in flight at once; with a limiter, at this moment."""
         return self._gate.limit
 
     # ---- what a caller uses ----
 
     def execute(
-        self,
-        statements_and_parameters: Iterable[Any],
-        *,
-        raise_on_first_error: bool = True,
-        buffersize: int | None = None,
-        feeder: Feeder = "thread",
-        execution_profile: Any = NOT_SET,
-        timeout: float | NotSet | None = NOT_SET,
-        custom_payload: Mapping[str, bytes] | None = None,
-        trace: bool = False,
+        self, statements_and_parameters: Iterable[Any], **options: Unpack[RunOptions]
     ) -> Results[R]:
         """Start to run an iterable of (statement, parameters) pairs; return its `Results`.
 
@@ -108,70 +126,33 @@ class Executor(ABC, Generic[R]):
             a simple, prepared, bound or batch statement) and its parameters: a sequence, a
             mapping or None. They are referred to, not copied, so one that is changed or used
             again while it waits, which up to `buffersize` do, is sent as it is then.
-        raise_on_first_error: send nothing more after the first failure, and raise it.
-        buffersize: how many statements may be pulled and not delivered; 4 times the concurrency
-            by default. It bounds the memory. One slow statement holds up the delivery of those
-            behind it; a larger window lets more of them run meanwhile.
-        feeder: who pulls an iterable that is not a plain list, tuple or range: "thread", a
-            thread of the run's own, within a copy of the caller's context, from now on; or
-            "caller", whoever waits for the results, while waiting. That serves an input bound to
-            its thread, such as a sqlite3 cursor, but one that blocks then holds up the results,
-            and only one thread may read them.
-        execution_profile, custom_payload, trace: given to the session with each statement.
-        timeout: seconds, or None for none; the execution profile's own by default. A statement
-            with no answer by then fails with OperationTimedOut.
+        options: `raise_on_first_error`, `buffersize`, `feeder`, `execution_profile`, `timeout`,
+            `custom_payload`, `trace`, `retry`, `assume_idempotent`, `order_by`, `after_failure`,
+            `max_errors`, `deadline`; `RunOptions` says what each means.
 
         Raises TypeError or ValueError naming an argument that is wrong, ExecutorShutdownError,
         and ForkedProcessError in a forked child. An item that is not a pair raises
         InvalidItemError from the results, after those of the items before it.
         """
-        return self._start(
-            Source.of_pairs,
-            (statements_and_parameters,),
-            raise_on_first_error,
-            buffersize,
-            feeder,
-            send_options(execution_profile, timeout, custom_payload, trace),
-        )
+        return self._start(Source.of_pairs, (statements_and_parameters,), options)
 
     def map(
-        self,
-        statement: Any,
-        parameters: Iterable[Any],
-        *,
-        raise_on_first_error: bool = True,
-        buffersize: int | None = None,
-        feeder: Feeder = "thread",
-        execution_profile: Any = NOT_SET,
-        timeout: float | NotSet | None = NOT_SET,
-        custom_payload: Mapping[str, bytes] | None = None,
-        trace: bool = False,
+        self, statement: Any, parameters: Iterable[Any], **options: Unpack[RunOptions]
     ) -> Results[R]:
         """Start to run one statement with many parameters; return its `Results`.
 
         parameters: an iterable with the parameters of each execution: a sequence, a mapping or
             None. All else is as in `execute`.
         """
-        return self._start(
-            Source.of_parameters,
-            (statement, parameters),
-            raise_on_first_error,
-            buffersize,
-            feeder,
-            send_options(execution_profile, timeout, custom_payload, trace),
-        )
+        return self._start(Source.of_parameters, (statement, parameters), options)
 
     def submit(
-        self,
-        statement: Any,
-        parameters: Any = None,
-        *,
-        execution_profile: Any = NOT_SET,
-        timeout: float | NotSet | None = NOT_SET,
-        custom_payload: Mapping[str, bytes] | None = None,
-        trace: bool = False,
+        self, statement: Any, parameters: Any = None, **options: Unpack[SubmitOptions]
     ) -> Future[R]:
         """Queue one statement; return a future of its result.
+
+        options: `execution_profile`, `timeout`, `custom_payload`, `trace`, `retry`,
+            `assume_idempotent`; `SubmitOptions` says what each means.
 
         The queue has no bound: `statistics().queued` shows how long it is. The future can be
         cancelled until the statement is sent. It resolves on the thread that brings the answer,
@@ -179,23 +160,26 @@ class Executor(ABC, Generic[R]):
 
         Raises what `execute` raises at once.
         """
-        options = send_options(execution_profile, timeout, custom_payload, trace)
+        refuse_unknown(options, SubmitOptions)
+        sending = Sending.checked(options, self._retry)
         self._check_usable()
+        self._keep_timestamps(sending)
         with self._gate.lock:
             self._check_not_shut_down()
-            job = self._submissions.add(statement, parameters, options)
+            job = self._submissions.add(statement, parameters, sending)
         self._launch_safely()
         return job.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no new work, and let no run pull more of its input.
 
-        What was pulled or submitted is still sent, and results stay readable; a run whose input
-        had more then raises ExecutorShutdownError after them. So consume what you want to have
-        whole before the end of a `with` block.
+        What was pulled or submitted is still sent, again where a retry policy says so, and results
+        stay readable; a run whose input had more then raises ExecutorShutdownError after them. So
+        consume what you want to have whole before the end of a `with` block.
 
         wait: return only when nothing is in flight and nothing is left to be sent.
-        cancel_futures: send nothing more; cancel the futures of what was submitted.
+        cancel_futures: send nothing more; cancel the futures of what was submitted. What waits to
+            be sent again settles with its last error.
 
         Waits for no input and no consumer. The session stays the caller's.
         """
@@ -204,9 +188,13 @@ class Executor(ABC, Generic[R]):
         with gate.lock:
             self._shut_down = True
             runs = list(self._runs)
-            cancelled = self._submissions.remove_all() if cancel_futures else []
-            discarded = [run.stop() for run in runs] if cancel_futures else []
-            told = [run.cut_off() for run in runs]
+            told: list[Told] = []
+            cancelled: list[SubmittedJob] = []
+            discarded: list[object] = []
+            if cancel_futures:
+                cancelled, told = self._submissions.remove_all()
+                discarded = [run.cancel() for run in runs]
+            told += [run.cut_off() for run in runs]
         del discarded  # outside the lock: the statements are the user's objects
         for job in cancelled:
             if job.future.cancel():
@@ -218,9 +206,10 @@ class Executor(ABC, Generic[R]):
         while wait:
             with gate.lock:
                 if gate.is_idle():
-                    return
+                    break
                 ticket = gate.idle.ticket()
             ticket.acquire()
+        self._let_timestamps_go()
 
     def statistics(self) -> ExecutorStatistics:
         """Return what the executor is doing at this moment."""
@@ -231,6 +220,7 @@ class Executor(ABC, Generic[R]):
                 concurrency=self._gate.limit,
                 in_flight=self._gate.in_flight,
                 queued=self._gate.queued(),
+                waiting_for_retry=self._gate.waiting_for_retry(),
                 runs=sum(not run.over for run in runs),
             )
 
@@ -255,47 +245,65 @@ class Executor(ABC, Generic[R]):
         """Return the next job to send, with its permit, or None where there is none now."""
         while (job := self._gate.take()) is not None:
             try:
-                if job.begin():
-                    return job
+                refusal = job.begin()
             except Exception as exc:  # somebody else has resolved the future that we handed out
-                job.fail(exc)
-            else:
-                job.fail(_NotWanted())
+                refusal = exc
+            if refusal is None:
+                job.attempts += 1
+                return job
+            job.work.settle(job, False, refusal, final=True)
+        if self._shut_down:
+            self._let_timestamps_go()
         return None
+
+    def _execute_async(self, job: Job) -> Any:
+        """Hand `job` to the session; return the response future."""
+        if self._gate.limiter is not None:
+            self._gate.sends(job)
+        if job.sending.retry is None:
+            return self.session.execute_async(job.statement, job.parameters, **job.sending.options)
+        assert self._timestamps is not None
+        self._timestamps.expect(job)
+        try:
+            return self.session.execute_async(job.statement, job.parameters, **job.sending.options)
+        finally:
+            self._timestamps.expect(None)
 
     # ---- inside ----
 
     def _start(
-        self,
-        make_source: Any,
-        arguments: tuple[Any, ...],
-        raise_on_first_error: bool,
-        buffersize: int | None,
-        feeder: Feeder,
-        options: dict[str, Any],
+        self, make_source: Any, arguments: tuple[Any, ...], options: RunOptions
     ) -> Results[R]:
         self._check_usable()
-        fail_fast = boolean("raise_on_first_error", raise_on_first_error)
-        window = (
-            WINDOW_FACTOR * self._gate.limit
-            if buffersize is None
-            else positive_int("buffersize", buffersize)
-        )
-        by_caller = one_of("feeder", feeder, ("thread", "caller")) == "caller"
-        source = make_source(*arguments)
-        run = Run(
-            self._gate,
-            source,
-            window=window,
-            fail_fast=fail_fast,
-            fed_by_caller=by_caller and source.items is None,
-            send_options=options,
-            clock=self._clock,
-        )
+        limiter = self._gate.limiter
+        limit = self._gate.limit if limiter is None else limiter.max_limit
+        settings = RunSettings.checked(options, retry=self._retry, window=WINDOW_FACTOR * limit)
+        source, lanes = make_source(*arguments), None
+        if settings.order_by is not None:
+            by = partition_key if settings.order_by == "partition_key" else settings.order_by
+            lanes = Lanes(by, settings.window)
+            source.as_iterator()
+        self._keep_timestamps(settings.sending)
+        run = Run(self._gate, source, settings, lanes)
         with self._gate.lock:
             self._check_not_shut_down()
             self._runs.add(run)
         return Results(run, self._launch_safely)
+
+    def _keep_timestamps(self, sending: Sending) -> None:
+        """See to it that what is sent again keeps the timestamp of its first send."""
+        if sending.retry is not None and self._timestamps is None:
+            with self._timestamps_lock:
+                if self._timestamps is None:
+                    self._timestamps = FirstTimestamps(self.session)
+
+    def _let_timestamps_go(self) -> None:
+        """Leave the session as it was, once nothing will be sent any more."""
+        if self._timestamps is not None:
+            with self._gate.lock:
+                idle = self._gate.is_idle()
+            if idle:
+                self._timestamps.close()
 
     def _launch_safely(self) -> None:
         with Uninterrupted():
@@ -315,7 +323,3 @@ class Executor(ABC, Generic[R]):
                 "this executor belongs to the process that made it, not to its forked child: "
                 "make a session and an executor in the child"
             )
-
-
-class _NotWanted(Exception):
-    """Stands for the outcome of a submitted statement whose future was cancelled."""

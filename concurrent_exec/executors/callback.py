@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from concurrent_exec.drivers import result_set
 from concurrent_exec.executors.base import Executor
-from concurrent_exec.model import Clock, Session
+from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
 from concurrent_exec.run import Job
 from concurrent_exec.run.interrupts import interrupted
 
@@ -31,10 +31,22 @@ class CallbackExecutor(Executor[R]):
     """
 
     def __init__(
-        self, session: Session[R], *, concurrency: int = 100, clock: Clock | None = None
+        self,
+        session: Session[R],
+        *,
+        concurrency: int | Limiter = 100,
+        max_per_second: float | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Make an executor; the options are those of `Executor`."""
-        super().__init__(session, concurrency=concurrency, clock=clock)
+        super().__init__(
+            session,
+            concurrency=concurrency,
+            max_per_second=max_per_second,
+            retry=retry,
+            clock=clock,
+        )
         self._here = _Here()
 
     def _launch(self) -> None:
@@ -53,7 +65,13 @@ class CallbackExecutor(Executor[R]):
 
     def _send(self, job: Job) -> None:
         try:
-            future = self.session.execute_async(job.statement, job.parameters, **job.send_options)
+            future = self._execute_async(job)
+        except BaseException as exc:
+            job.fail(exc, sent=False)
+            if not isinstance(exc, Exception):
+                raise
+            return
+        try:
             arguments = (future, job)
             future.add_callbacks(
                 self._on_success,

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from concurrent_exec.drivers import detached
 from concurrent_exec.executors.base import Executor
-from concurrent_exec.model import Clock, Session
+from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
+from concurrent_exec.run import Job
 
 R = TypeVar("R")
 
@@ -16,17 +17,29 @@ LINGER = 1.0
 
 
 class ThreadExecutor(Executor[R]):
-    """Sends statements with `session.execute`, on up to `concurrency` worker threads.
+    """Sends statements on up to `concurrency` worker threads, each of which waits for its answer.
 
     A thread is started when there is work for it and ends after a few idle seconds. The threads
     are daemons: a statement without an answer does not keep the interpreter from exiting.
     """
 
     def __init__(
-        self, session: Session[R], *, concurrency: int = 32, clock: Clock | None = None
+        self,
+        session: Session[R],
+        *,
+        concurrency: int | Limiter = 32,
+        max_per_second: float | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Make an executor; the options are those of `Executor`."""
-        super().__init__(session, concurrency=concurrency, clock=clock)
+        super().__init__(
+            session,
+            concurrency=concurrency,
+            max_per_second=max_per_second,
+            retry=retry,
+            clock=clock,
+        )
         self._workers_lock = Lock()
         self._workers = 0
         self._idle: list[Lock] = []
@@ -64,14 +77,7 @@ class ThreadExecutor(Executor[R]):
         while True:
             while (job := self._take()) is not None:
                 self._launch()  # while there is more, one worker wakes the next
-                try:
-                    result = self.session.execute(job.statement, job.parameters, **job.send_options)
-                    result = detached(result)
-                except BaseException as exc:
-                    job.fail(exc)
-                else:
-                    job.succeed(result)
-                    del result
+                self._run_one(job)
                 del job
             with self._workers_lock:
                 if self._gate.may_take():
@@ -87,3 +93,17 @@ class ThreadExecutor(Executor[R]):
                         self._workers -= 1
                         return
                 bell.acquire()
+
+    def _run_one(self, job: Job) -> None:
+        # What `session.execute` does, in two steps, so as to know whether it was sent.
+        try:
+            future = self._execute_async(job)
+        except BaseException as exc:
+            job.fail(exc, sent=False)
+            return
+        try:
+            result = detached(future.result())
+        except BaseException as exc:
+            job.fail(exc)
+        else:
+            job.succeed(result)

@@ -2,12 +2,20 @@
 
 ConcurrentExecError
 +-- InvalidItemError (TypeError)         an item of the input is not a pair
++-- NoKeyError (ValueError)              `order_by` gives a statement no key to order it by
++-- NotSentError                         a statement failed without having been sent
+|   +-- SkippedError                     an earlier one of its key had failed
+|   +-- DeadlineExceededError (TimeoutError)   the run's time was over; also raised by the run
++-- MaxErrorsExceededError               more statements failed than the caller allowed
 +-- ExecutorShutdownError (RuntimeError) the executor takes no more work
 +-- ForkedProcessError (RuntimeError)    used in a child of the process that made it
 +-- RunClosedError (RuntimeError)        a list was asked of a run that was closed
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class ConcurrentExecError(Exception):
@@ -29,6 +37,106 @@ class InvalidItemError(ConcurrentExecError, TypeError):
         return (
             f"item {self.index} of statements_and_parameters {self.problem}; "
             "each item must be a pair (statement, parameters), where parameters may be None"
+        )
+
+
+class NoKeyError(ConcurrentExecError, ValueError):
+    """`order_by` has no key for a statement of the input.
+
+    `index` is the position of the statement in the input, counted from 0 (None until the run has
+    filled it in, so that functions for `order_by` can raise this); `reason` says why.
+    """
+
+    def __init__(self, index: int | None, reason: str) -> None:
+        super().__init__(index, reason)
+        self.index = index
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"statement {self.index} of the input can't be ordered: {self.reason}"
+
+
+class NotSentError(ConcurrentExecError):
+    """The base of what a statement fails with that was never handed to the session."""
+
+
+class SkippedError(NotSentError):
+    """A statement was not sent, because an earlier one with the same key had failed.
+
+    `after` is the index of the one that failed.
+    """
+
+    def __init__(self, after: int) -> None:
+        super().__init__(after)
+        self.after = after
+
+    def __str__(self) -> str:
+        return f"not sent: statement {self.after}, which comes before it in its key, had failed"
+
+
+class DeadlineExceededError(NotSentError, TimeoutError):
+    """The run's deadline had passed before a statement was started, or the input at its end.
+
+    `deadline` is in seconds from the start of the run. `pulled` is how many statements had been
+    pulled from the input, where the run itself raises it; None where a statement failed with it.
+    """
+
+    def __init__(self, deadline: float, pulled: int | None = None) -> None:
+        super().__init__(deadline, pulled)
+        self.deadline = deadline
+        self.pulled = pulled
+
+    def __str__(self) -> str:
+        passed = f"the run's deadline of {self.deadline:g} s had passed"
+        if self.pulled is None:
+            return f"not sent: {passed}"
+        return (
+            f"{passed} before the input was known to be at its end; "
+            f"what there is from statement {self.pulled} on was not pulled"
+        )
+
+
+class MaxErrorsExceededError(ConcurrentExecError):
+    """More statements failed than `max_errors` allows, so the run was ended.
+
+    The message counts the failures by kind and names the first of each. It shows no message of
+    the server's, which may quote values: `examples` has the failures themselves.
+    """
+
+    def __init__(
+        self,
+        max_errors: str,
+        failed: int,
+        finished: int,
+        kinds: Mapping[str, int],
+        examples: tuple[Any, ...],
+    ) -> None:
+        super().__init__(max_errors, failed, finished, kinds, examples)
+        self.max_errors = max_errors
+        """The limit as text: a number, or a percentage of what had finished."""
+        self.failed = failed
+        """How many statements had failed."""
+        self.finished = finished
+        """How many had finished, failed or not."""
+        self.kinds = dict(kinds)
+        """How many failed by the name of their exception's class, the most frequent first."""
+        self.examples = examples
+        """The first ExecutionResults to fail, up to three of each kind."""
+
+    def __str__(self) -> str:
+        kinds = ", ".join(
+            f"{count} {kind} (the first is statement {self._first(kind)})"
+            for kind, count in self.kinds.items()
+        )
+        return (
+            f"{self.failed} of {self.finished} finished statements have failed, which is more "
+            f"than max_errors={self.max_errors}: {kinds}"
+        )
+
+    def _first(self, kind: str) -> int | None:
+        return next(
+            (each.index for each in self.examples if type(each.result_or_exc).__name__ == kind),
+            None,
         )
 
 

@@ -28,7 +28,9 @@ class Failure:
     parameters: Any
     """Its parameters as they were given."""
     attempts: int = 1
-    """How often it was handed to the session."""
+    """How often it was handed to the session; 0 for one that was never sent."""
+    errors: tuple[BaseException, ...] = ()
+    """What its earlier attempts failed with, in their order; the last error is the result's."""
 
     def __repr__(self) -> str:
         text = short_text(self.statement)
@@ -40,6 +42,7 @@ class Failure:
             statement_text(self.statement),
             portable(self.parameters),
             self.attempts,
+            tuple(PortableException(exc) for exc in self.errors),
         )
 
     def __copy__(self) -> Failure:
@@ -90,6 +93,11 @@ class ExecutionResult(_Pair[R]):
         """How often the failed statement was sent; None for one that succeeded."""
         return None if self.failure is None else self.failure.attempts
 
+    @property
+    def errors(self) -> tuple[BaseException, ...] | None:
+        """What the failed statement's earlier attempts failed with; None for a success."""
+        return None if self.failure is None else self.failure.errors
+
     def unwrap(self) -> R:
         """Return the result, or raise the exception of a statement that failed.
 
@@ -126,7 +134,9 @@ def _rebuild(
 
 
 def _annotate(exc: BaseException, failure: Failure) -> None:
-    note = f"{_NOTE}statement {failure.index} of the input failed: {short_text(failure.statement)}"
+    times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
+    text = short_text(failure.statement)
+    note = f"{_NOTE}statement {failure.index} of the input failed{times}: {text}"
     earlier = [text for text in getattr(exc, "__notes__", ()) if not text.startswith(_NOTE)]
     exc.__notes__ = [*earlier, note]
     exc.failure = failure  # type: ignore[attr-defined]

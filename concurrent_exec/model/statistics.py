@@ -16,7 +16,8 @@ class RunStatistics:
     pulled: int
     """Statements taken from the input."""
     started: int
-    """Statements handed to the session, each counted once however often it is tried."""
+    """Statements whose turn has come, each counted once however often it is tried. Nearly all were
+    handed to the session; past a deadline, or skipped, one fails in its turn instead."""
     in_flight: int
     """Statements that the session has not answered yet."""
     waiting_for_retry: int
@@ -25,6 +26,8 @@ class RunStatistics:
     failed: int
     delivered: int
     """Results handed to the caller."""
+    retries: int
+    """How many times a statement was put off to be sent again."""
     elapsed: float
     """Seconds from the start of the run to its end, or to now while it goes on."""
 
@@ -39,10 +42,12 @@ class ExecutorStatistics:
     """What one executor is doing now, over all its runs and submitted statements."""
 
     concurrency: int
-    """The most statements it has in flight at once."""
+    """The most statements it has in flight at once; with a limiter, at this moment."""
     in_flight: int
     """Statements that the session has not answered yet."""
     queued: int
-    """Statements pulled or submitted, and not sent yet."""
+    """Statements pulled or submitted, and not sent yet, or due to be sent again."""
+    waiting_for_retry: int
+    """Statements that failed and will be sent again, when their time has come."""
     runs: int
     """Runs that are not over."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextvars import Context
 from threading import Thread
 
-from concurrent_exec.run.job import Job
 from concurrent_exec.run.run import Run
 
 
@@ -53,10 +52,12 @@ def pull_one(run: Run) -> None:
         except StopIteration:
             run.end_of_input(None)
             return
-        job = Job(run, index, *source.pair(index, item))
+        statement, parameters = source.pair(index, item)
+        lanes = run.lanes
+        lane = None if lanes is None else lanes.lane_of(index, statement, parameters)
     except Exception as exc:
         # This frame refers to the run, which is about to refer to the exception.
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
         run.end_of_input(exc)
     else:
-        run.offer(job)
+        run.offer(statement, parameters, lane)

@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from concurrent_exec.model import Clock, Limiter
+from concurrent_exec.model.options import positive_int
+from concurrent_exec.pacing import Rate
+from concurrent_exec.retry import is_overload
 from concurrent_exec.run.job import Job
 from concurrent_exec.run.parking import Parking
 
+if TYPE_CHECKING:
+    from concurrent_exec.run.work import Work
 
-class Work(ABC):
-    """A source of jobs that shares a gate: a run, or the queue behind `submit`.
-
-    Its methods marked "lock held" are called under the gate's lock, and run no code of the
-    user's: not a call, and not the finaliser of anything they let go.
-    """
-
-    gate: Gate
-    send_options: dict[str, Any]
-    has_turn = False
-    """Whether it stands in the gate's queue; the gate's own note."""
-
-    @abstractmethod
-    def next_job(self) -> Job | None:
-        """Return a job to send now, or None. Lock held."""
-
-    @abstractmethod
-    def queued(self) -> int:
-        """Return how many jobs are pulled and not sent. Lock held."""
-
-    @abstractmethod
-    def settle(self, job: Job, success: bool, value: Any) -> None:
-        """Take the first outcome of `job`, ignore any other. Never raises."""
+SHORTEST_PAUSE = 0.002
+"""Seconds between two looks for what the rate allows: waking a thread for each would be dear."""
 
 
 class Gate:
-    """At most `limit` jobs in flight, shared by turns among all that have something to send."""
+    """At most `limit` jobs in flight, shared by turns among all that have something to send.
 
-    def __init__(self, limit: int) -> None:
+    limiter: says what the limit is from now on, as it is told how attempts went.
+    rate: how often a job may leave, whatever the limit.
+    find_launch: returns what sends what may be sent, or None where the executor has gone; it is
+        asked rather than kept, because the executor refers to the gate.
+    """
+
+    def __init__(
+        self,
+        limit: int | Limiter,
+        *,
+        clock: Clock,
+        rate: Rate | None = None,
+        find_launch: Callable[[], Callable[[], None] | None] = lambda: None,
+    ) -> None:
         self.lock = Lock()
-        self.limit = limit
+        self.clock = clock
+        self.limiter = None if isinstance(limit, int) else limit
+        self.limit = limit if isinstance(limit, int) else limit.limit
         self.in_flight = 0
         self.telling = 0
-        """Outcomes that are settled, and whose futures are about to be resolved."""
+        """Outcomes that are settled, and of which something is still to be told: their futures,
+        a retry policy or the limiter."""
         self.idle = Parking()
         """Where those wait who want to see nothing in flight and nothing queued."""
         self._turns: deque[Work] = deque()
+        self._resting: set[Work] = set()
+        """Those that have jobs waiting for their time to be sent again."""
+        self._rate = rate
+        self._holding_back = False
+        """Whether the rate allows nothing now; a timer goes on when it does."""
+        self._find_launch = find_launch
+
+    # ---- whose turn it is ----
 
     def enqueue(self, work: Work) -> None:
         """Give `work` a turn, as it may have something to send. Lock held."""
@@ -57,7 +67,7 @@ class Gate:
 
     def may_take(self) -> bool:
         """Say whether `take` is worth calling; a hint that needs no lock."""
-        return bool(self._turns) and self.in_flight < self.limit
+        return bool(self._turns) and self.in_flight < self.limit and not self._holding_back
 
     def take(self) -> Job | None:
         """Return the next job together with a permit to send it, or None where there is none.
@@ -65,9 +75,14 @@ class Gate:
         Whoever gets a job must see to it that it settles: that gives the permit back.
         """
         gone: list[Work] = []  # outlives the lock: the last reference to a run may be its turn
+        rate = self._rate
+        now = 0.0 if rate is None else self.clock.monotonic()
+        pause = 0.0
         with self.lock:
             turns = self._turns
             while turns and self.in_flight < self.limit:
+                if rate is not None and (pause := rate.wait(now)) > 0 and not self._turn_to_free():
+                    break
                 work = turns[0]
                 job = work.next_job()
                 if job is None:
@@ -77,9 +92,16 @@ class Gate:
                     if len(turns) > 1:
                         turns.rotate(-1)
                     self.in_flight += 1
-                    job.attempts += 1
+                    if rate is not None and not work.expired:
+                        rate.take(now)
                     return job
+            if turns and pause > 0 and not self._holding_back and self.in_flight < self.limit:
+                self._holding_back = True
+            else:
+                pause = 0.0
             self._tell_if_idle()
+        if pause > 0:
+            self.call_later(max(pause, SHORTEST_PAUSE), self.go_on)
         return None
 
     def give_back(self) -> None:
@@ -87,16 +109,53 @@ class Gate:
         self.in_flight -= 1
         self._tell_if_idle()
 
+    def _turn_to_free(self) -> bool:
+        """Bring one to the front whose jobs will not be sent, and so need no rate, if any."""
+        turns = self._turns
+        for number, work in enumerate(turns):
+            if work.expired:
+                turns.rotate(-number)
+                return True
+        return False
+
+    # ---- what happens later ----
+
+    def call_later(self, delay: float, step: Callable[[], object]) -> Callable[[], object]:
+        """Have `step` called in `delay` seconds, then what it allows be sent.
+
+        Returns what cancels it. Called without the lock, as is `step`.
+        """
+        return self.clock.call_later(delay, partial(_step_and_launch, step, self._find_launch()))
+
+    def go_on(self) -> None:
+        """Look again whether the rate allows something."""
+        self._holding_back = False
+
+    def rests(self, work: Work) -> None:
+        """Note that `work` has jobs that wait to be sent again. Lock held."""
+        self._resting.add(work)
+
+    def rests_no_more(self, work: Work) -> None:
+        """Note that `work` has none any more. Lock held."""
+        self._resting.discard(work)
+        self._tell_if_idle()
+
+    # ---- what is known ----
+
     def is_idle(self) -> bool:
-        """Say whether nothing is in flight, queued or being told of. Lock held."""
-        return not self.in_flight and not self.telling and not self.queued()
+        """Say whether nothing is in flight, queued, waiting or being told of. Lock held."""
+        return not (self.in_flight or self.telling or self.queued() or self.waiting_for_retry())
 
     def queued(self) -> int:
         """Return how many jobs are pulled and wait for a permit. Lock held."""
         return sum(work.queued() for work in self._turns)
 
+    def waiting_for_retry(self) -> int:
+        """Return how many jobs wait for their time to be sent again. Lock held."""
+        return sum(work.waiting() for work in self._resting)
+
     def told(self) -> None:
-        """Note that a future has been resolved."""
+        """Note that what was to be told has been told."""
         with self.lock:
             self.telling -= 1
             self._tell_if_idle()
@@ -104,3 +163,37 @@ class Gate:
     def _tell_if_idle(self) -> None:
         if self.idle.occupied and self.is_idle():
             self.idle.wake_all()
+
+    # ---- the limiter's side ----
+
+    def sends(self, job: Job) -> None:
+        """Note when `job` is handed to the session, if the limiter wants to know."""
+        if self.limiter is not None:
+            job.sent_at = self.clock.monotonic()
+            job.in_flight = self.in_flight
+
+    def learn(self, job: Job, success: bool, value: Any) -> BaseException | None:
+        """Tell the limiter how an attempt went, and take its new limit.
+
+        Returns what the limiter raised, if anything; then the limit stays what it was. Called
+        without the lock: the limiter may be the user's code.
+        """
+        if self.limiter is None or job.sent_at is None:
+            return None
+        try:
+            self.limiter.settled(
+                seconds=self.clock.monotonic() - job.sent_at,
+                in_flight=job.in_flight,
+                outcome="success" if success else "overload" if is_overload(value) else "ignored",
+            )
+            self.limit = positive_int("the limiter's limit", self.limiter.limit)
+        except Exception as exc:
+            exc.__traceback__ = None  # it refers to the job
+            return exc
+        return None
+
+
+def _step_and_launch(step: Callable[[], object], launch: Callable[[], None] | None) -> None:
+    step()
+    if launch is not None:
+        launch()

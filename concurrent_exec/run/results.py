@@ -317,16 +317,19 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         run = self._run
         if run.closed:
             return
-        error, run.input_error = run.input_error, None
-        if error is not None:
-            try:
+        failure, error = run.failure, run.error
+        try:
+            if failure is not None:  # with `order_by`, one that was not sent may lie before it
+                failure.unwrap()
+            if error is not None:
+                run.error = None
                 raise error
-            finally:
-                del error
+        finally:
+            del failure, error
         if run.cut_short:
             raise ExecutorShutdownError(
                 "the executor was shut down before the input was known to be at its end; "
-                f"what there is from statement {run.started} on was not sent"
+                f"what there is from statement {run.pulled} on was not sent"
             )
 
     def _check_process(self) -> None:

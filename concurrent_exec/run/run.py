@@ -6,19 +6,25 @@ from collections import deque
 from collections.abc import Callable, Sized
 from queue import SimpleQueue
 from typing import Any
+from weakref import WeakMethod
 
 from concurrent_exec.model import (
-    Clock,
+    DeadlineExceededError,
     ExecutionResult,
-    Failure,
+    ExecutorShutdownError,
     InvalidItemError,
+    RunSettings,
     RunStatistics,
+    SkippedError,
 )
-from concurrent_exec.run.gate import Gate, Work
+from concurrent_exec.run.budget import ErrorBudget
+from concurrent_exec.run.gate import Gate
 from concurrent_exec.run.job import Job
+from concurrent_exec.run.lane import Lane, Lanes
 from concurrent_exec.run.parking import Parking
 from concurrent_exec.run.source import Source
 from concurrent_exec.run.telling import tell
+from concurrent_exec.run.work import Told, Work
 from concurrent_exec.sink import DiscardingSink, OrderedSink, Sink
 
 
@@ -28,37 +34,39 @@ class Run(Work):
     What it knows of its end, from the weakest to the strongest:
 
     - `exhausted`, or `cut_off`: nothing more is pulled, but what is pulled is still sent
-    - `stopped`: nothing more starts either; a failure in a fail-fast run, or a shutdown
+    - `expired`: its deadline has passed, so what is pulled fails in its turn
+    - `stopped`: nothing more starts either; a failure in a fail-fast run, too many of them, an
+      error of a policy's, or a shutdown
     - `closed`: nobody wants its results any more
 
-    It is `over` when it is any of these and nothing of it is on its way.
+    It is `over` when it is any of these but expired and nothing of it is on its way.
+
+    What is pulled waits in `_ready` until its turn comes, or in the lane of its key until the
+    statement before it there has settled; from the lane it goes to what is due.
     """
 
     def __init__(
-        self,
-        gate: Gate,
-        source: Source,
-        *,
-        window: int,
-        fail_fast: bool,
-        fed_by_caller: bool,
-        send_options: dict[str, Any],
-        clock: Clock,
+        self, gate: Gate, source: Source, settings: RunSettings, lanes: Lanes | None = None
     ) -> None:
-        self.gate = gate
+        super().__init__(gate)
         self.source = source
-        self.window = window
-        self.fail_fast = fail_fast
-        self.fed_by_caller = fed_by_caller
-        self.send_options = send_options
+        self.window = settings.window
+        self.fail_fast = settings.fail_fast
+        self.fed_by_caller = settings.fed_by_caller and source.items is None
+        self.lanes = lanes
+        """Finds the lane of each statement, where their order matters; used by who feeds."""
+        self._settings = settings
+        self._sending = settings.sending
+        self._budget = None if settings.max_errors is None else ErrorBudget(settings.max_errors)
 
         self.sink: Sink[Any] = OrderedSink()
         self.undelivered = 0
         """Results that left the sink, but may not have reached the caller yet."""
         self.failure: ExecutionResult[Any] | None = None
         """What stopped a fail-fast run: its first failure in time."""
-        self.input_error: BaseException | None = None
-        """What the caller's iterable raised."""
+        self.error: BaseException | None = None
+        """What ends the run besides: the caller's iterable raised it, or a policy of theirs; or
+        it says that too many statements failed or the deadline has passed."""
         self.stopped = False
         self.closed = False
         self.consumers = Parking()
@@ -72,13 +80,18 @@ class Run(Work):
         self._in_flight = 0
         self._succeeded = 0
         self._failed = 0
+        self._retries = 0
+        self._in_lanes = 0
         self._ready: deque[Job] = deque()
         self._ended = False
         self._cut_off = False
         self._feeder_waits = False
-        self._clock = clock
-        self._start_time = clock.monotonic()
+        self._start_time = gate.clock.monotonic()
         self._stop_time: float | None = None
+        self._cancel_deadline: Callable[[], object] | None = None
+        if settings.deadline is not None:
+            expire = _unless_gone(WeakMethod(self._expire))
+            self._cancel_deadline = gate.call_later(settings.deadline, expire)
 
     # ---- what is known; all with the lock held ----
 
@@ -93,19 +106,19 @@ class Run(Work):
         """Whether nothing is on its way and nothing will be."""
         if self._in_flight:
             return False
-        return self.stopped or self.closed or (self._no_more_input and not self._ready)
+        if self.stopped or self.closed:
+            return True
+        return self._no_more_input and not (self._ready or self._due or self._resting)
 
     @property
     def outcome_known(self) -> bool:
         """Whether a caller who waits for the whole run need wait no longer."""
-        return self.failure is not None or self.input_error is not None or self.over
+        return self.failure is not None or self.error is not None or self.over
 
     @property
     def cut_short(self) -> bool:
-        """Whether a shutdown kept a part of the input from being sent."""
-        return (self._cut_off and not self.exhausted) or (
-            self.stopped and self.failure is None and self.started < self.pulled
-        )
+        """Whether a shutdown kept a part of the input from being pulled."""
+        return self._cut_off and not self.exhausted
 
     @property
     def room(self) -> int:
@@ -127,51 +140,131 @@ class Run(Work):
 
     @property
     def _no_more_input(self) -> bool:
-        return self._cut_off or self.exhausted
+        return self._cut_off or self.exhausted or (self.expired and self.source.items is None)
 
     # ---- the gate's side ----
 
     def next_job(self) -> Job | None:
         if self.stopped or self.closed:
             return None
-        job = self._ready.popleft() if self._ready else self._pull_in_place()
+        if self._due:
+            job: Job | None = self._due.popleft()
+        else:
+            job = self._ready.popleft() if self._ready else self._pull_in_place()
         if job is not None:
-            self.started += 1
+            self.started += not job.errors
             self._in_flight += 1
             if self._feeder_waits and not self._ready and self.room > 0:
                 self._ring()  # which `_made_room` put off while there was more in store
         return job
 
     def queued(self) -> int:
-        return 0 if self.stopped or self.closed else len(self._ready)
+        if self.stopped or self.closed:
+            return 0
+        return len(self._ready) + len(self._due) + self._in_lanes
 
-    def settle(self, job: Job, success: bool, value: Any) -> None:
+    def waiting(self) -> int:
+        return 0 if self.closed else len(self._resting)
+
+    def refusal(self, job: Job) -> BaseException | None:
+        if self.expired:
+            assert self._settings.deadline is not None
+            return DeadlineExceededError(self._settings.deadline)
+        if job.lane is not None and job.lane.failed_at is not None:
+            return SkippedError(job.lane.failed_at)
+        return None
+
+    def may_wait(self, job: Job, delay: float) -> bool:
+        if self.stopped or self.closed or self.expired:
+            return False
+        self._in_flight -= 1
+        self._retries += 1
+        return True
+
+    def conclude(self, job: Job, success: bool, value: Any) -> tuple[Told, object]:
+        self._in_flight -= 1
+        discarded = self._take_in(job, success, value)
+        if job.lane is not None:
+            self._leave_lane(job, success)
+        return self._progress(), discarded
+
+    def abort(self, error: BaseException) -> None:
+        """End the run with `error`, which a policy or limiter of the caller's has raised."""
+        with self.gate.lock:
+            discarded = self._end_with(error)
+            due = self._progress()
+        del discarded
+        if due is not None:
+            tell(due, self.gate)
+
+    def _take_in(self, job: Job, success: bool, value: Any) -> object:
+        """Count an outcome and hand it to the sink; return what was pulled for nothing."""
+        discarded: object = None
         if success:
             result: ExecutionResult[Any] = ExecutionResult(True, value)
+            self._succeeded += 1
         else:
-            failure = Failure(job.index, job.statement, job.parameters, job.attempts)
-            result = ExecutionResult.failed(value, failure)
-        discarded = None
+            result = ExecutionResult.failed(value, job.failure())
+            self._failed += 1
+            if self.fail_fast and self.failure is None:
+                self.failure = result
+                discarded = self.stop()
+            if self._budget is not None:
+                self._budget.note(result)
+        if self._budget is not None and not self.stopped:
+            finished = self._succeeded + self._failed
+            if self._budget.passed(self._failed, finished):
+                discarded = self._end_with(self._budget.error(self._failed, finished))
+        if not self.closed and self.sink.put(job.index, result):
+            self.consumers.wake_all()
+        if self.sink.delivers_at_once:
+            self._made_room()
+        return discarded
+
+    def _leave_lane(self, job: Job, success: bool) -> None:
+        lane = job.lane
+        assert lane is not None
+        if not success and self._settings.skip_after_failure and lane.failed_at is None:
+            lane.failed_at = job.index
+        if lane.queue and not (self.stopped or self.closed):
+            self._in_lanes -= 1
+            self._due.append(self._job(*lane.queue.popleft(), lane))
+            self.gate.enqueue(self)
+        else:
+            lane.busy = False
+
+    def _give_up_retries(self) -> list[object]:
+        """Let what waits to be sent again settle with its last error; return what to drop."""
+        again = [*(job for job in self._due if job.errors), *self.take_resting()]
+        self._due = deque(job for job in self._due if not job.errors)
+        discarded = []
+        for job in again:
+            discarded.append(self._take_in(job, False, job.last_error()))
+            if job.lane is not None:
+                self._leave_lane(job, False)
+        return discarded
+
+    def _end_with(self, error: BaseException) -> object:
+        if not self.stopped:  # else it has been ended by another before
+            self.error = error
+        return self.stop()
+
+    def _expire(self) -> None:
+        """Let what is not in flight fail in its turn, and nothing more of an iterator be pulled."""
         with self.gate.lock:
-            if job.settled:
+            if self.stopped or self.closed or self._stop_time is not None:
                 return
-            job.settled = True
-            self._in_flight -= 1
-            if success:
-                self._succeeded += 1
-            else:
-                self._failed += 1
-                if self.fail_fast and self.failure is None:
-                    self.failure = result
-                    discarded = self.stop()
-            wake = not self.closed and self.sink.put(job.index, result)
-            self.gate.give_back()
-            if wake:
-                self.consumers.wake_all()
-            if self.sink.delivers_at_once:
-                self._made_room()
+            self.expired = True
+            discarded = self._give_up_retries()
+            if self.source.items is None and not self._ended and self.error is None:
+                assert self._settings.deadline is not None
+                self.error = DeadlineExceededError(self._settings.deadline, self.pulled)
+            self.gate.enqueue(self)
+            self._ring()
+            self.consumers.wake_all()
             due = self._progress()
         del discarded  # outside the lock: the statements are the user's objects
+        self.gate.go_on()
         if due is not None:
             tell(due, self.gate)
 
@@ -187,19 +280,28 @@ class Run(Work):
         self._feeder_waits = self.room <= 0
         return not self._feeder_waits
 
-    def offer(self, job: Job) -> None:
-        """Take a job that was pulled; it is dropped where the run has stopped meanwhile."""
+    def offer(self, statement: Any, parameters: Any, lane: Lane | None) -> None:
+        """Take what was pulled; it is dropped where the run has stopped meanwhile."""
         with self.gate.lock:
-            if not (self.stopped or self.closed or self._cut_off):
-                self.pulled += 1
-                self._ready.append(job)
-                self.gate.enqueue(self)
+            if self.stopped or self.closed or self._cut_off or self.expired:
+                return
+            index = self.pulled
+            self.pulled += 1
+            if lane is not None and lane.busy:
+                lane.queue.append((index, statement, parameters))
+                self._in_lanes += 1
+                return
+            if lane is not None:
+                lane.busy = True
+            self._ready.append(self._job(index, statement, parameters, lane))
+            self.gate.enqueue(self)
 
     def end_of_input(self, error: BaseException | None) -> None:
         """Note that the input is at its end, or has raised `error`."""
         with self.gate.lock:
             self._ended = True
-            self.input_error = error
+            if error is not None and self.error is None:
+                self.error = error
             self.consumers.wake_all()
             due = self._progress()
         if due is not None:
@@ -209,15 +311,18 @@ class Run(Work):
         if self.source.items is None or self._no_more_input or self.room <= 0:
             return None
         try:
-            job = Job(self, self.pulled, *self.source.pair_at(self.pulled))
+            job = self._job(self.pulled, *self.source.pair_at(self.pulled))
         except InvalidItemError as exc:  # the list was changed under our hands
             self.source.items = None
             self._ended = True
-            self.input_error = exc.with_traceback(None)  # its frame refers to this run
+            self.error = exc.with_traceback(None)  # its frame refers to this run
             self.consumers.wake_all()
             return None
         self.pulled += 1
         return job
+
+    def _job(self, index: int, statement: Any, parameters: Any, lane: Lane | None = None) -> Job:
+        return Job(self, index, statement, parameters, self._sending, lane)
 
     def _made_room(self) -> None:
         if self.source.items is not None:
@@ -247,16 +352,31 @@ class Run(Work):
         self._made_room()
         return batch
 
-    def stop(self) -> deque[Job]:
-        """Let nothing more start; return what was pulled for nothing.
+    def stop(self) -> object:
+        """Let nothing more start, and what waits to be sent again settle with its last error.
 
-        Lock held. The caller drops what is returned after it has released the lock.
+        Returns what was pulled for nothing, which the caller drops after it has released the
+        lock. Lock held.
         """
         self.stopped = True
-        discarded, self._ready = self._ready, deque()
+        self._give_up_retries()
+        discarded = self._ready, self._due
+        self._ready, self._due = deque(), deque()
+        self._in_lanes = 0
         self._ring()
         self.consumers.wake_all()
         return discarded
+
+    def cancel(self) -> object:
+        """Stop for a shutdown; return what to drop, as `stop` does. Lock held."""
+        if not self.queued():
+            return self.stop()
+        return self._end_with(
+            ExecutorShutdownError(
+                f"the executor was shut down before {self.queued()} of {self.pulled} statements "
+                "that had been pulled were sent"
+            )
+        )
 
     def cut_off(self) -> Callable[[], object] | None:
         """Let nothing more be pulled; what is pulled is still sent.
@@ -278,6 +398,9 @@ class Run(Work):
         self.on_known = None
         self.doorbell.put(None)
         self.consumers.wake_all()
+        self.gate.idle.wake_all()  # for a shutdown, what waits to be sent again is no more
+        if self._cancel_deadline is not None:
+            self._cancel_deadline()
 
     def tell_when_known(self, callback: Callable[[], object]) -> None:
         """Have `callback` called, once and outside the lock, when the outcome is known."""
@@ -292,24 +415,25 @@ class Run(Work):
 
         Of what has left the sink, `undelivered` never reaches the caller. Lock held.
         """
-        held = (self.sink, self._ready, self.failure)
+        held = (self.sink, self._ready, self._due, self.take_resting(), self.failure, self.error)
         self.sink = DiscardingSink(self.sink.delivered - undelivered)
-        self._ready = deque()
-        self.failure = None
+        self._ready, self._due = deque(), deque()
+        self.failure = self.error = None
         return held
 
     def statistics(self, held: Sized) -> RunStatistics:
         """Return the counts; `held` has left the sink, but has not reached the caller."""
-        now = self._clock.monotonic()
+        now = self.gate.clock.monotonic()
         with self.gate.lock:
             return RunStatistics(
                 pulled=self.pulled,
                 started=self.started,
                 in_flight=self._in_flight,
-                waiting_for_retry=0,
+                waiting_for_retry=len(self._resting) + sum(bool(job.errors) for job in self._due),
                 succeeded=self._succeeded,
                 failed=self._failed,
                 delivered=self.sink.delivered - len(held),
+                retries=self._retries,
                 elapsed=(now if self._stop_time is None else self._stop_time) - self._start_time,
             )
 
@@ -318,9 +442,22 @@ class Run(Work):
         if not self._in_flight and self.over:
             self.consumers.wake_all()
             if self._stop_time is None:
-                self._stop_time = self._clock.monotonic()
+                self._stop_time = self.gate.clock.monotonic()
+                if self._cancel_deadline is not None:
+                    self._cancel_deadline()
         if self.on_known is None or not self.outcome_known:
             return None
         due, self.on_known = self.on_known, None
         self.gate.telling += 1
         return due
+
+
+def _unless_gone(method: WeakMethod[Callable[[], None]]) -> Callable[[], None]:
+    """Return what calls `method` of an object that it does not keep alive."""
+
+    def call() -> None:
+        alive = method()
+        if alive is not None:
+            alive()
+
+    return call

@@ -38,6 +38,12 @@ class Source:
         self.iterator = iterator
         self._statement = statement
 
+    def as_iterator(self) -> None:
+        """Have the items pulled one by one by who feeds, who may run code of the user's."""
+        items, self.items = self.items, None
+        if items is not None:
+            self.iterator = iter(items)
+
     def pair(self, index: int, item: Any) -> tuple[Any, Any]:
         """Return the statement and parameters of the input's `item`.
 

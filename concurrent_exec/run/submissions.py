@@ -2,85 +2,101 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from concurrent_exec.run.gate import Gate, Work
+from concurrent_exec.model import Sending
+from concurrent_exec.run.gate import Gate
 from concurrent_exec.run.job import Job
-from concurrent_exec.run.telling import tell
+from concurrent_exec.run.work import Told, Work
+
+log = logging.getLogger(__name__)
 
 
 class SubmittedJob(Job):
     """One submitted statement and its future."""
 
-    __slots__ = ("_send_options", "future")
+    __slots__ = ("future",)
 
     def __init__(
-        self,
-        work: Submissions,
-        index: int,
-        statement: Any,
-        parameters: Any,
-        send_options: dict[str, Any],
+        self, work: Work, index: int, statement: Any, parameters: Any, sending: Sending
     ) -> None:
-        super().__init__(work, index, statement, parameters)
-        self._send_options = send_options
+        super().__init__(work, index, statement, parameters, sending)
         self.future: Future[Any] = Future()
-
-    @property
-    def send_options(self) -> dict[str, Any]:
-        return self._send_options
-
-    def begin(self) -> bool:
-        return self.future.set_running_or_notify_cancel()
 
 
 class Submissions(Work):
     """Single statements with a future each, sent in the order they came. Not bounded."""
 
     def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-        self.send_options = {}
+        super().__init__(gate)
         self._ready: deque[SubmittedJob] = deque()
         self._count = 0
+        self._retries = True
 
-    def add(self, statement: Any, parameters: Any, send_options: dict[str, Any]) -> SubmittedJob:
+    def add(self, statement: Any, parameters: Any, sending: Sending) -> SubmittedJob:
         """Queue a statement. Lock held."""
-        job = SubmittedJob(self, self._count, statement, parameters, send_options)
+        job = SubmittedJob(self, self._count, statement, parameters, sending)
         self._count += 1
         self._ready.append(job)
         self.gate.enqueue(self)
         return job
 
-    def remove_all(self) -> list[SubmittedJob]:
-        """Remove and return what is queued. Lock held."""
+    def remove_all(self) -> tuple[list[SubmittedJob], list[Told]]:
+        """Remove what is queued and return it, and whom to tell of what waited to be sent again.
+
+        From now on nothing is sent again. Lock held.
+        """
+        self._retries = False
         removed = list(self._ready)
         self._ready.clear()
-        return removed
+        again = [*self.take_resting(), *self._due]
+        self._due.clear()
+        return removed, [self._told(job, False, job.last_error()) for job in again]
 
     def next_job(self) -> Job | None:
+        if self._due:
+            return self._due.popleft()
         return self._ready.popleft() if self._ready else None
 
     def queued(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._due)
 
-    def settle(self, job: Job, success: bool, value: Any) -> None:
+    def waiting(self) -> int:
+        return len(self._resting)
+
+    def refusal(self, job: Job) -> BaseException | None:
         assert isinstance(job, SubmittedJob)
-        with self.gate.lock:
-            if job.settled:
-                return
-            job.settled = True
-            self.gate.telling += 1
-            self.gate.give_back()
-        tell(partial(self._resolve, job.future, success, value), self.gate)
+        if job.attempts or job.future.set_running_or_notify_cancel():
+            return None
+        return _NotWantedError()
 
-    @staticmethod
-    def _resolve(future: Future[Any], success: bool, value: Any) -> None:
-        if future.cancelled():
-            return
-        if success:
-            future.set_result(value)
-        else:
-            future.set_exception(value)
+    def conclude(self, job: Job, success: bool, value: Any) -> tuple[Told, object]:
+        return self._told(job, success, value), None
+
+    def may_wait(self, job: Job, delay: float) -> bool:
+        return self._retries
+
+    def abort(self, error: BaseException) -> None:
+        log.error("a retry policy or limiter raised", exc_info=error)
+
+    def _told(self, job: Job, success: bool, value: Any) -> Told:
+        assert isinstance(job, SubmittedJob)
+        self.gate.telling += 1
+        return partial(_resolve, job.future, success, value)
+
+
+def _resolve(future: Future[Any], success: bool, value: Any) -> None:
+    if future.cancelled():
+        return
+    if success:
+        future.set_result(value)
+    else:
+        future.set_exception(value)
+
+
+class _NotWantedError(Exception):
+    """Stands for the outcome of a submitted statement whose future was cancelled."""

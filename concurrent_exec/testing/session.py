@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from threading import Event, Lock
 from typing import Any
 from weakref import ref
@@ -38,18 +39,36 @@ class Reply:
 Script = Callable[[Any, Any], Reply | None]
 
 
+@dataclass(slots=True)
+class Message:
+    """What would go to the server."""
+
+    timestamp: int | None
+    """Microseconds: what a write gives to its columns. A request init listener may set it."""
+
+
 class Request:
     """One statement that was sent; it also plays the driver's response future for it."""
 
     has_more_pages = False
     _col_names = _col_types = _paging_state = _continuous_paging_session = None
 
-    def __init__(self, session: ScriptedSession, statement: Any, parameters: Any, options: Any):
+    def __init__(
+        self,
+        session: ScriptedSession,
+        statement: Any,
+        parameters: Any,
+        options: Any,
+        timestamp: int,
+    ) -> None:
         self.statement = statement
         self.parameters = parameters
         self.options: dict[str, Any] = options
         """The keyword arguments it was sent with."""
+        self.message = Message(timestamp)
         self.answered = False
+        self.at_once = False
+        """Whether it is answered before `execute_async` returns."""
         self._session = session
         self._lock = Lock()
         self._done = Event()
@@ -139,18 +158,22 @@ class ScriptedSession:
         """The most statements that were without an answer at once."""
         self._script = script
         self._timeout = timeout
+        self._timestamps = count(1)
+        self._listeners: list[tuple[Any, Any, Any]] = []
         self._pending: dict[int, Request] = {}
         self._lock = Lock()
 
     @property
     def pending(self) -> list[Request]:
-        """The requests without an answer, in the order they were sent."""
+        """The requests that wait for an answer, in the order they were sent."""
         with self._lock:
-            return list(self._pending.values())
+            return [request for request in self._pending.values() if not request.at_once]
 
     def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
         """Send a statement; return its request, which is also its response future."""
-        request = Request(self, query, parameters, options)
+        request = Request(self, query, parameters, options, next(self._timestamps))
+        for listener, args, named in list(self._listeners):
+            listener(request, *args, **named)
         with self._lock:
             self.sent += 1
         reply = (self._script(query, parameters) if self._script else None) or Reply()
@@ -171,6 +194,7 @@ class ScriptedSession:
                 waiting.fail(OperationTimedOut(errors={"scripted": "no answer"}))
 
         if reply.at_once:
+            request.at_once = True
             self._expect(request)
             answer()
             return request
@@ -181,6 +205,18 @@ class ScriptedSession:
             self.clock.call_later(timeout, time_out)
         self._expect(request)  # last: whoever sees it pending may count on all the rest
         return request
+
+    def add_request_init_listener(
+        self, fn: Callable[..., object], *args: Any, **kwargs: Any
+    ) -> None:
+        """Have `fn(request, *args, **kwargs)` called with each request before it is sent."""
+        self._listeners.append((fn, args, kwargs))
+
+    def remove_request_init_listener(
+        self, fn: Callable[..., object], *args: Any, **kwargs: Any
+    ) -> None:
+        """Have it called no more; raises ValueError where it is not."""
+        self._listeners.remove((fn, args, kwargs))
 
     def execute(self, query: Any, parameters: Any = None, **options: Any) -> Any:
         """Send a statement and wait for its answer: a ResultSet, or its error raised."""

@@ -1,0 +1,67 @@
+"""A statement that is sent again keeps the write timestamp of its first send.
+
+A driver gives each request a timestamp of its own when it is made. An old write that is sent again
+would so overwrite a newer one of the same row that came between. Both drivers call the listeners
+of a session with each request before it is sent, and what a listener sets as its message's
+`timestamp` is what goes to the server. A USING TIMESTAMP in the statement's text comes before it
+there, so such statements need no care (native protocol, QUERY and EXECUTE, "default timestamp").
+"""
+
+from __future__ import annotations
+
+from threading import local
+from typing import Any
+
+from concurrent_exec.run import Job
+
+
+class _Expected(local):
+    job: Job | None = None
+
+
+class FirstTimestamps:
+    """Listens to the requests of one session, and touches only those it was told to expect."""
+
+    def __init__(self, session: Any) -> None:
+        """Begin to listen.
+
+        Raises TypeError where the session has no listeners: sending a write again could then
+        bring an old value back.
+        """
+        if not hasattr(session, "add_request_init_listener"):
+            raise TypeError(
+                "retry needs a session whose requests can be listened to, so that a write sent "
+                "again does not overwrite a newer one; "
+                f"{type(session).__name__} has no add_request_init_listener"
+            )
+        self._expected = _Expected()
+        self._session = session
+        self._listens = True
+        session.add_request_init_listener(self._on_request)
+
+    def expect(self, job: Job | None) -> None:
+        """Take the next request of this thread for an attempt at `job`; with None, for nobody's."""
+        self._expected.job = job
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._listens:
+            self._listens = False
+            try:
+                self._session.remove_request_init_listener(self._on_request)
+            except ValueError:  # removed by somebody else, or by another thread just now
+                pass
+
+    def _on_request(self, response_future: Any) -> None:
+        # Once only: completions within execute_async may send requests that are not ours.
+        job, self._expected.job = self._expected.job, None
+        if job is None:
+            return
+        message = getattr(response_future, "message", None)
+        timestamp = getattr(message, "timestamp", None)
+        if timestamp is None:  # the server makes it: the session has use_client_timestamp off
+            return
+        if job.timestamp is None:
+            job.timestamp = timestamp
+        else:
+            message.timestamp = job.timestamp  # type: ignore[union-attr]

@@ -1,0 +1,89 @@
+"""The system's clock, with a thread that calls what falls due."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+log = logging.getLogger(__name__)
+
+
+class _Timer:
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+
+class SystemClock:
+    """The `Clock` of an executor: the system's monotonic one.
+
+    Its thread is started with the first timer, is a daemon, and ends with the last timer.
+    """
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._order = count()
+        self._running = False
+        self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Callable[[], object]:
+        """Have `callback` called on the timer thread `delay` seconds from now.
+
+        Returns what cancels it, which takes no lock, as a finaliser may call it.
+        """
+        timer = _Timer(callback)
+        with self._lock:
+            entry = (time.monotonic() + delay, next(self._order), timer)
+            heappush(self._timers, entry)
+            start, self._running = not self._running, True
+            first = self._timers[0] is entry
+        if start:
+            Thread(target=self._work, name="concurrent_exec-timer", daemon=True).start()
+        elif first:
+            self._bell.put(None)
+
+        def cancel() -> None:
+            timer.callback = None
+            self._bell.put(None)
+
+        return cancel
+
+    def _work(self) -> None:
+        while True:
+            callback, delay = None, 0.0
+            with self._lock:
+                while self._timers and self._timers[0][2].callback is None:
+                    heappop(self._timers)
+                if not self._timers:
+                    self._running = False
+                    return
+                delay = self._timers[0][0] - time.monotonic()
+                if delay <= 0:
+                    callback = heappop(self._timers)[2].callback
+            if callback is not None:
+                self._call(callback)
+            elif delay > 0:
+                try:
+                    self._bell.get(timeout=min(delay, _LONGEST))
+                except Empty:
+                    pass
+
+    @staticmethod
+    def _call(callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception:
+            log.exception("what was called at its time raised")
+
+
+_LONGEST = 3600.0
+"""Seconds that the thread sleeps at most: the system's waits do not take any number."""

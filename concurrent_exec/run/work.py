@@ -1,0 +1,185 @@
+"""What shares a gate: how its jobs settle, and how they are sent again."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from concurrent_exec.model import FailedAttempt, RetryPolicy
+from concurrent_exec.run.gate import Gate
+from concurrent_exec.run.job import Job
+from concurrent_exec.run.telling import tell
+
+Told = Callable[[], object] | None
+"""What is to be called once the lock is released, or nothing."""
+
+
+class Work(ABC):
+    """A source of jobs that shares a gate: a run, or the queue behind `submit`.
+
+    A job that fails goes one of two ways: it is concluded, or it rests until its time to be sent
+    again has come. While it rests it has no permit, and nothing holds it up: neither a blocked
+    input, as those due are served before new ones, nor a thread, as a timer brings it back.
+
+    Methods marked "lock held" are called under the gate's lock, and run no code of the user's:
+    not a call, and not the finaliser of anything they let go.
+    """
+
+    expired = False
+    """Whether nothing of it is to be sent any more, but each job is to fail in its turn."""
+    has_turn = False
+    """Whether it stands in the gate's queue; the gate's own note."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self._resting: dict[Job, None] = {}
+        """Jobs that wait for their time, in the order they began to."""
+        self._due: deque[Job] = deque()
+        """Jobs to send before any that is new."""
+
+    # ---- what a run and the queue differ in ----
+
+    @abstractmethod
+    def next_job(self) -> Job | None:
+        """Return a job to send now, or None. Lock held."""
+
+    @abstractmethod
+    def queued(self) -> int:
+        """Return how many jobs are there to be sent and have no permit. Lock held."""
+
+    @abstractmethod
+    def waiting(self) -> int:
+        """Return how many jobs wait for their time to be sent again. Lock held."""
+
+    @abstractmethod
+    def refusal(self, job: Job) -> BaseException | None:
+        """Return why `job`, whose turn has come, must fail rather than be sent, or None."""
+
+    @abstractmethod
+    def conclude(self, job: Job, success: bool, value: Any) -> tuple[Told, object]:
+        """Take the final outcome of `job`, which had a permit.
+
+        Returns whom to tell, and what to drop, after the lock is released. Lock held.
+        """
+
+    @abstractmethod
+    def may_wait(self, job: Job, delay: float) -> bool:
+        """Say whether `job` may be sent again in `delay` seconds, and note it. Lock held."""
+
+    @abstractmethod
+    def abort(self, error: BaseException) -> None:
+        """End with `error`: a policy or limiter of the user's has raised it."""
+
+    # ---- settling ----
+
+    def settle(
+        self, job: Job, success: bool, value: Any, *, sent: bool = True, final: bool = False
+    ) -> None:
+        """Take the first outcome of `job`, ignore any other. Never raises.
+
+        sent: whether the session took it.
+        final: whether it must not be sent again, whatever the policy says.
+        """
+        gate = self.gate
+        policy = job.sending.retry
+        asks = policy is not None and not success and not final
+        more_to_do = asks or gate.limiter is not None
+        told: Told = None
+        with gate.lock:
+            if job.settled:
+                return
+            job.settled = True
+            gate.telling += more_to_do
+            if not asks:
+                told, discarded = self.conclude(job, success, value)
+                gate.give_back()
+        if asks:
+            assert policy is not None
+            told, discarded = self._retry_or_conclude(policy, job, value, sent)
+        trouble = gate.learn(job, success, value)
+        del discarded  # outside the lock: the statements are the user's objects
+        if told is not None:
+            tell(told, gate)
+        if trouble is not None:
+            self.abort(trouble)
+        if more_to_do:
+            gate.told()
+
+    def _retry_or_conclude(
+        self, policy: RetryPolicy, job: Job, error: BaseException, sent: bool
+    ) -> tuple[Told, object]:
+        """Ask the policy, which is the user's code, and do what it says.
+
+        The job keeps its permit until that is known: it counts as in flight.
+        """
+        trouble: BaseException | None = None
+        delay: float | None = None
+        try:
+            delay = _checked(policy.delay(_attempt(job, error, sent)))
+        except Exception as exc:
+            trouble = exc
+            trouble.__traceback__ = None  # it refers to the job
+        if trouble is not None:
+            self.abort(trouble)
+        gate = self.gate
+        told: Told = None
+        discarded: object = None
+        later: Job | None = None
+        with gate.lock:
+            if delay is None or not self.may_wait(job, delay):
+                told, discarded = self.conclude(job, False, error)
+            elif delay == 0:
+                self._due.append(job.again(error))
+                gate.enqueue(self)
+            else:
+                later = job.again(error)
+                self._resting[later] = None
+                gate.rests(self)
+            gate.give_back()
+        if later is not None:
+            assert delay is not None
+            gate.call_later(delay, partial(self._falls_due, later))
+        return told, discarded
+
+    def _falls_due(self, job: Job) -> None:
+        with self.gate.lock:
+            if job in self._resting:
+                del self._resting[job]
+                self._due.append(job)
+                self.gate.enqueue(self)
+                if not self._resting:
+                    self.gate.rests_no_more(self)
+
+    def take_resting(self) -> list[Job]:
+        """Remove and return the jobs that rest. Lock held."""
+        resting = list(self._resting)
+        self._resting.clear()
+        self.gate.rests_no_more(self)
+        return resting
+
+
+def _attempt(job: Job, error: BaseException, sent: bool) -> FailedAttempt:
+    return FailedAttempt(
+        statement=job.statement,
+        parameters=job.parameters,
+        error=error,
+        attempts=job.attempts,
+        sent=sent,
+        assume_idempotent=job.sending.assume_idempotent,
+    )
+
+
+def _checked(delay: object) -> float | None:
+    if delay is None:
+        return None
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
+        raise TypeError(
+            f"a retry policy's delay must be seconds or None, not {type(delay).__name__}"
+        )
+    if not (delay >= 0 and math.isfinite(delay)):
+        raise ValueError(f"a retry policy's delay must be finite seconds, at least 0, not {delay}")
+    return float(delay)

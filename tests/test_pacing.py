@@ -1,0 +1,492 @@
+"""What the limits and rates promise: alone, on a model of servers, and in an executor."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from math import inf, nan
+from random import Random
+from typing import Any, get_args
+
+import pytest
+from cassandra import OperationTimedOut
+from hypothesis import given
+from hypothesis import strategies as st
+
+from concurrent_exec import CallbackExecutor
+from concurrent_exec.model import Limiter, Outcome
+from concurrent_exec.pacing import AdaptiveConcurrency, Rate
+from concurrent_exec.testing import Reply, ScriptedSession, VirtualClock
+from tests.conftest import PROOF
+from tests.queueing import (
+    Fixed,
+    Mark,
+    Queues,
+    Server,
+    Stretch,
+    Verdict,
+    best_fixed,
+    drawn_servers,
+    judge,
+    last,
+    play,
+)
+
+SERVERS = 400 if PROOF else 16
+"""How many are drawn for the sweep."""
+
+# --- options --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["initial", "min", "max"])
+@pytest.mark.parametrize("value", [True, 20.0, "20", None, nan])
+def test_a_level_is_a_whole_number(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a whole number"):
+        AdaptiveConcurrency(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"initial": 0}, "initial must be at least 1"),
+        ({"min": 0}, "min must be at least 1"),
+        ({"max": -1}, "max must be at least 1"),
+        ({"min": 30, "max": 29}, "max must be at least min, which is 30, not 29"),
+        ({"initial": 5, "min": 6}, "initial must be from min to max, 6 to 1000, not 5"),
+        ({"initial": 11, "max": 10}, "initial must be from min to max, 1 to 10, not 11"),
+    ],
+)
+def test_levels_are_in_order(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AdaptiveConcurrency(**options)
+
+
+def test_it_is_a_limiter() -> None:
+    limiter: Limiter = AdaptiveConcurrency(7, 2, 90)
+    assert (limiter.limit, limiter.max_limit) == (7, 90)
+    assert repr(limiter) == "AdaptiveConcurrency(limit=7, min=2, max=90)"
+
+
+@pytest.mark.parametrize("value", [True, "5", None, 1j])
+def test_a_rate_is_a_number(value: Any) -> None:
+    with pytest.raises(TypeError, match="max_per_second must be a number"):
+        Rate(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, -0.5, nan, inf, -inf, 10**400])
+def test_a_rate_is_finite_and_above_0(value: float) -> None:
+    with pytest.raises(ValueError, match="max_per_second must be a finite number above 0"):
+        Rate(value)
+
+
+@pytest.mark.parametrize("value", [0, 0.99, nan, inf])
+def test_a_burst_is_finite_and_at_least_1(value: float) -> None:
+    with pytest.raises(ValueError, match="burst must be a finite number of at least 1"):
+        Rate(10, value)
+
+
+# --- the rate -------------------------------------------------------------------------------
+
+rates = st.floats(0.01, 100_000)
+bursts = st.floats(1, 100)
+gaps = st.lists(st.one_of(st.just(0.0), st.floats(0, 3)), max_size=40)
+starts = st.floats(0, 1e7)
+
+
+@given(rates, bursts, starts, gaps)
+def test_no_interval_has_more_than_the_rate_and_the_burst(
+    per_second: float, burst: float, start: float, waits: list[float]
+) -> None:
+    # Waits in units of a token, so that any rate is tried close to its limit.
+    rate = Rate(per_second, burst)
+    now, taken = start, []
+    for wait in waits:
+        now += wait / per_second
+        while rate.take(now) and len(taken) < 500:
+            taken.append(now)
+    rounding = 1e-9 * max(1.0, start) * per_second
+    for first, since in enumerate(taken):
+        for number, until in enumerate(taken[first:], start=1):
+            assert number <= per_second * (until - since) + burst + rounding + 1e-6
+
+
+@given(rates, bursts, starts, st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_who_wakes_late_within_the_burst_misses_nothing(
+    per_second: float, burst: float, start: float, waits: list[float]
+) -> None:
+    rate = Rate(per_second, burst)
+    now, taken = start, 0
+    for wait in [0.0, *waits]:
+        now += wait * (burst - 1) / per_second
+        while rate.take(now):
+            taken += 1
+    rounding = 1e-9 * max(1.0, start) * per_second
+    assert taken > per_second * (now - start) + burst - 1 - rounding - 1e-6
+
+
+@given(rates, st.one_of(st.none(), bursts), starts)
+def test_with_the_wait_there_is_a_token(
+    per_second: float, burst: float | None, start: float
+) -> None:
+    rate = Rate(per_second, burst)
+    now = start
+    for _ in range(50):
+        now += rate.wait(now)
+        assert rate.wait(now) == 0
+        assert rate.take(now)
+
+
+@pytest.mark.parametrize("per_second", [0.5, 3, 777.7, 100_000 / 3])
+def test_nothing_adds_up_over_days(per_second: float) -> None:
+    start = 40 * 86_400.0
+    rate = Rate(per_second, 1)
+    now = start
+    for _ in range(100_001):
+        now += rate.wait(now)
+        assert rate.take(now)
+    assert now - start == pytest.approx(100_000 / per_second, rel=1e-6)
+
+
+def test_the_bucket_holds_what_a_twentieth_of_a_second_brings() -> None:
+    assert Rate(10_000).burst == 500
+    assert Rate(30).burst == 1.5
+    assert Rate(0.5).burst == 1
+    assert Rate(0.5).max_per_second == 0.5
+
+
+def test_a_slow_rate_is_one_every_so_many_seconds() -> None:
+    rate = Rate(0.5)
+    assert rate.take(100.0)
+    assert not rate.take(100.0)
+    assert rate.wait(100.5) == pytest.approx(1.5)
+    assert not rate.take(101.9)
+    assert rate.take(102.1)
+
+
+def test_a_clock_that_was_read_before_anothers_brings_nothing() -> None:
+    rate = Rate(10, 1)
+    assert rate.take(5.0)
+    assert not rate.take(1.0)
+    assert not rate.take(5.05)
+    assert rate.take(5.11)
+
+
+# --- the limit, by itself -------------------------------------------------------------------
+
+
+def feed(
+    limiter: Limiter,
+    times: int,
+    *,
+    seconds: float = 0.01,
+    in_flight: int | None = None,
+    outcome: Outcome = "success",
+) -> None:
+    """Tell of so many attempts, with as many in flight as may be unless told otherwise."""
+    for _ in range(times):
+        limiter.settled(
+            seconds=seconds,
+            in_flight=limiter.limit if in_flight is None else in_flight,
+            outcome=outcome,
+        )
+
+
+attempts = st.tuples(
+    st.integers(1, 300),
+    st.one_of(st.just(0.0), st.floats(1e-9, 1e6)),
+    st.one_of(st.none(), st.integers(1, 2000)),
+    st.sampled_from(get_args(Outcome)),
+)
+
+
+@given(st.tuples(*[st.integers(1, 500)] * 3).map(sorted), st.lists(attempts, max_size=12))
+def test_any_attempts_keep_it_in_bounds_and_its_growth_smooth(
+    levels: Sequence[int], told: list[tuple[int, float, int | None, Outcome]]
+) -> None:
+    least, initial, most = levels
+    limiter = AdaptiveConcurrency(initial, least, most)
+    for times, seconds, in_flight, outcome in told:
+        for _ in range(times):
+            before = limiter.limit
+            feed(limiter, 1, seconds=seconds, in_flight=in_flight, outcome=outcome)
+            assert least <= limiter.limit <= most
+            assert limiter.limit <= before + 1  # one more an answer, never a burst
+            assert type(limiter.limit) is int
+
+
+def test_it_halves_once_for_all_that_fail_together() -> None:
+    limiter = AdaptiveConcurrency(initial=400)
+    feed(limiter, 5, in_flight=400, outcome="overload")
+    assert limiter.limit == 200
+    feed(limiter, 395, in_flight=400, outcome="overload")
+    assert limiter.limit == 200
+    feed(limiter, 5, in_flight=200, outcome="overload")
+    assert limiter.limit == 100
+
+
+def test_what_fails_late_is_no_news() -> None:
+    limiter = AdaptiveConcurrency(initial=400)
+    for _ in range(40):
+        feed(limiter, 3, in_flight=400, outcome="overload")
+        feed(limiter, 2, in_flight=min(200, limiter.limit))
+    assert limiter.limit >= 200
+
+
+def test_it_stays_at_min_however_much_fails() -> None:
+    limiter = AdaptiveConcurrency(initial=20, min=3)
+    feed(limiter, 1000, outcome="overload")
+    assert limiter.limit == 3
+
+
+def test_a_few_overloads_are_always() -> None:
+    limiter = AdaptiveConcurrency(initial=50)
+    random = Random(1)
+    least = 50
+    for _ in range(20_000):
+        outcome: Outcome = "overload" if random.random() < 0.01 else "success"
+        feed(limiter, 1, outcome=outcome)
+        least = min(least, limiter.limit)
+    assert least >= 40  # the lower of the levels that are compared
+
+
+def test_what_says_nothing_of_the_load_teaches_nothing() -> None:
+    limiter = AdaptiveConcurrency(initial=50)
+    for seconds in (0.001, 10.0):
+        feed(limiter, 5_000, seconds=seconds, outcome="ignored")
+    assert limiter.limit == 50
+
+
+def test_answers_in_no_time_teach_nothing() -> None:
+    limiter = AdaptiveConcurrency(initial=50)
+    feed(limiter, 5_000, seconds=0.0)
+    assert limiter.limit == 50
+
+
+def test_several_threads_may_tell_it() -> None:
+    limiter = AdaptiveConcurrency(initial=20, min=5, max=100)
+    errors: list[BaseException] = []
+
+    def tell(seed: int) -> None:
+        random = Random(seed)
+        try:
+            for _ in range(20_000):
+                outcome: Outcome = "overload" if random.random() < 0.03 else "success"
+                feed(limiter, 1, seconds=random.random(), outcome=outcome)
+                assert 5 <= limiter.limit <= 100
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=tell, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+# --- the limit, on drawn servers ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> list[Verdict]:
+    """How it does on every drawn server, once it has found its way."""
+    found = []
+    for seed, server in enumerate(drawn_servers(11, SERVERS)):
+        best, beside = best_fixed(server)
+        found.append(judge(AdaptiveConcurrency(), server, best, beside, seed))
+    return found
+
+
+def is_plain(verdict: Verdict) -> bool:
+    return verdict.server.cliff is None
+
+
+def test_it_reaches_the_throughput_of_the_best_fixed_level(verdicts: list[Verdict]) -> None:
+    shares = [verdict.throughput for verdict in verdicts if is_plain(verdict)]
+    assert statistics.median(shares) >= 0.97
+    assert sum(share >= 0.95 for share in shares) >= 0.9 * len(shares)
+    worst = min(filter(is_plain, verdicts), key=lambda verdict: verdict.throughput)
+    assert worst.throughput >= 0.88, worst
+
+
+def test_it_stays_off_the_cliff(verdicts: list[Verdict]) -> None:
+    # Where the cliff begins at the knee itself, looking for more costs some; a fixed level that
+    # is over the edge gets a twentieth.
+    shares = [verdict.throughput for verdict in verdicts if not is_plain(verdict)]
+    assert statistics.median(shares) >= 0.94
+    worst = min(verdicts, key=lambda verdict: verdict.throughput)
+    assert worst.throughput >= 0.6, worst
+
+
+def test_it_builds_no_long_queue(verdicts: list[Verdict]) -> None:
+    trips = [verdict.round_trip for verdict in verdicts]
+    assert statistics.median(trips) <= 1.25
+    worst = max(verdicts, key=lambda verdict: verdict.round_trip)
+    assert worst.round_trip <= 10, worst
+
+
+# --- the limit, when things change ----------------------------------------------------------
+
+SERVER = Server(rate=5_000, latency=0.01, workers=16)
+CHANGE = 20_000
+CHANGES = {
+    "less capacity": replace(SERVER, rate=1_000),
+    "far less capacity": replace(SERVER, rate=250),
+    "more capacity": replace(SERVER, rate=25_000),
+    "a longer way": replace(SERVER, latency=0.1),
+    "a shorter way": replace(SERVER, latency=0.001),
+    "a short queue": replace(SERVER, queue=2),
+}
+SEEDS = range(20 if PROOF else 2)
+
+
+def since(marks: list[Mark], settled: int) -> list[Mark]:
+    return [mark for mark in marks if mark.settled >= settled]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_follows_a_change(change: str) -> None:
+    after = CHANGES[change]
+    _, beside = best_fixed(after)
+    for seed in SEEDS:
+        marks = play([(0, SERVER), (CHANGE, after)], AdaptiveConcurrency(), 50_000, seed=seed)
+        found = last(marks, 0.3)
+        assert found.throughput >= 0.9 * beside.throughput
+        assert found.round_trip <= 8 * beside.round_trip
+
+
+def test_it_comes_back_after_an_overload() -> None:
+    # For a while the server refuses all but a few; then all is as it was.
+    refusing = replace(SERVER, queue=0, workers=16, rate=500)
+    _, beside = best_fixed(SERVER)
+    for seed in SEEDS:
+        marks = play(
+            [(0, SERVER), (20_000, refusing), (25_000, SERVER)],
+            AdaptiveConcurrency(),
+            60_000,
+            seed=seed,
+            marks=600,
+        )
+        before = since(marks, 19_900)[0].limit
+        assert min(mark.limit for mark in since(marks, 20_000)[:5]) <= before / 2
+        refused = Stretch(since(marks, 22_000)[0], since(marks, 24_900)[0])
+        assert refused.failed <= 0.25
+        assert last(marks, 0.3).throughput >= 0.93 * beside.throughput
+
+
+def test_few_are_refused() -> None:
+    server = replace(SERVER, queue=4)
+    for seed in SEEDS:
+        assert last(play(server, AdaptiveConcurrency(), 40_000, seed=seed), 0.8).failed <= 0.05
+
+
+def test_it_leaves_the_cliff() -> None:
+    # It starts far over the edge, at a level that is all right until the server thrashes.
+    server = replace(SERVER, cliff=150)
+    thrashing = last(play(server, Fixed(600), 10_000), 0.5).throughput
+    _, beside = best_fixed(server)
+    assert thrashing < 0.1 * beside.throughput
+    for seed in SEEDS:
+        marks = play(server, AdaptiveConcurrency(initial=600), 40_000, seed=seed)
+        assert last(marks, 0.5).throughput >= 0.85 * beside.throughput
+
+
+def test_it_does_not_grow_while_the_application_wants_little() -> None:
+    server = Server(rate=50_000, latency=0.05, workers=32)
+    limiter = AdaptiveConcurrency()
+    assert max(mark.limit for mark in play(server, limiter, 30_000, demand=15)) <= 40
+    # And then it is no slower for it.
+    assert play(server, limiter, 60_000)[-1].limit >= 500
+
+
+# --- within an executor ---------------------------------------------------------------------
+
+
+def a_session(clock: VirtualClock, server: Server, seed: int = 1) -> ScriptedSession:
+    """Return a session whose every statement is served by the model."""
+    queues = Queues(server, seed)
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        answer, success = queues.send(clock.monotonic())
+        error = None if success else OperationTimedOut(errors={"model": "refused"})
+        return Reply(rows=[parameters], error=error, after=answer - clock.monotonic())
+
+    return ScriptedSession(script, clock=clock, timeout=None)
+
+
+def run_through(executor: CallbackExecutor[Any], clock: VirtualClock, statements: int) -> float:
+    """Run so many statements and return the (virtual) seconds they took."""
+    start = clock.monotonic()
+    run = executor.map(
+        "s",
+        [(number,) for number in range(statements)],
+        buffersize=statements,
+        raise_on_first_error=False,
+    )
+    while run.statistics().settled < statements:
+        clock.advance(0.01)
+    assert len(run.all()) == statements
+    return clock.monotonic() - start
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        SERVER,
+        Server(rate=800, latency=0.1, nodes=3, workers=2, jitter="lognormal"),
+        replace(SERVER, cliff=150),
+        replace(SERVER, queue=8),
+    ],
+    ids=["plain", "three nodes", "cliff", "short queue"],
+)
+def test_an_executor_finds_its_level(server: Server) -> None:
+    level, beside = best_fixed(server)
+    clock = VirtualClock()
+    session = a_session(clock, server)
+    limiter = AdaptiveConcurrency()
+    with CallbackExecutor(session, concurrency=limiter, clock=clock) as executor:
+        run_through(executor, clock, 6_000)
+        rate = 6_000 / run_through(executor, clock, 6_000)
+        assert executor.concurrency == limiter.limit
+    assert rate >= 0.88 * beside.throughput
+    assert session.most_in_flight <= max(10 * level, 100)
+
+
+def test_an_executor_keeps_its_rate_over_all_its_runs() -> None:
+    clock = VirtualClock()
+    sent: list[float] = []
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        sent.append(clock.monotonic())
+        return Reply(after=0.003)
+
+    session = ScriptedSession(script, clock=clock, timeout=None)
+    pairs = [("s", None)] * 700
+    with CallbackExecutor(session, max_per_second=400, clock=clock) as executor:
+        runs = [executor.execute(pairs, buffersize=700) for _ in range(2)]
+        while any(run.statistics().settled < 700 for run in runs):
+            clock.advance(0.001)
+    burst = Rate(400).burst
+    for span in (1, 10, 100, 1000):
+        for number in range(0, len(sent) - span, 7):
+            seconds = sent[number + span] - sent[number]
+            assert span + 1 <= 400 * seconds + burst + 1e-6
+    # Neither is it slower: the gate looks again every few milliseconds.
+    assert sent[-1] - sent[0] == pytest.approx((1400 - burst) / 400, rel=0.01)
+    longest = max(after - before for before, after in pairwise(sent))
+    assert longest <= 0.006
+
+
+def test_a_limiter_that_is_told_of_what_it_may_not_learn_from() -> None:
+    # Statements that fail at once as invalid are the fastest; they must not teach it anything.
+    clock = VirtualClock()
+    answered = partial(Reply, error=ValueError("invalid"), after=0.0001)
+    session = ScriptedSession(lambda *_: answered(), clock=clock, timeout=None)
+    limiter = AdaptiveConcurrency()
+    with CallbackExecutor(session, concurrency=limiter, clock=clock) as executor:
+        run_through(executor, clock, 3_000)
+    assert limiter.limit == 20
