@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sized
+from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any
 from weakref import WeakMethod
@@ -42,7 +43,8 @@ class Run(Work):
     It is `over` when it is any of these but expired and nothing of it is on its way.
 
     What is pulled waits in `_ready` until its turn comes, or in the lane of its key until the
-    statement before it there has settled; from the lane it goes to what is due.
+    statement before it there has settled, which releases it. What comes first in the input goes
+    first, so that a key with many statements takes no more than its turns.
     """
 
     def __init__(
@@ -83,6 +85,8 @@ class Run(Work):
         self._retries = 0
         self._in_lanes = 0
         self._ready: deque[Job] = deque()
+        self._released: list[tuple[int, Job]] = []
+        """A heap, by their indexes, of jobs that their lanes have let go."""
         self._ended = False
         self._cut_off = False
         self._feeder_waits = False
@@ -108,7 +112,8 @@ class Run(Work):
             return False
         if self.stopped or self.closed:
             return True
-        return self._no_more_input and not (self._ready or self._due or self._resting)
+        waiting = self._ready or self._released or self._due or self._resting
+        return self._no_more_input and not waiting
 
     @property
     def outcome_known(self) -> bool:
@@ -149,6 +154,8 @@ class Run(Work):
             return None
         if self._due:
             job: Job | None = self._due.popleft()
+        elif self._released and (not self._ready or self._released[0][0] < self._ready[0].index):
+            job = heappop(self._released)[1]
         else:
             job = self._ready.popleft() if self._ready else self._pull_in_place()
         if job is not None:
@@ -161,7 +168,7 @@ class Run(Work):
     def queued(self) -> int:
         if self.stopped or self.closed:
             return 0
-        return len(self._ready) + len(self._due) + self._in_lanes
+        return len(self._ready) + len(self._released) + len(self._due) + self._in_lanes
 
     def waiting(self) -> int:
         return 0 if self.closed else len(self._resting)
@@ -228,15 +235,16 @@ class Run(Work):
             lane.failed_at = job.index
         if lane.queue and not (self.stopped or self.closed):
             self._in_lanes -= 1
-            self._due.append(self._job(*lane.queue.popleft(), lane))
+            released = self._job(*lane.queue.popleft(), lane)
+            heappush(self._released, (released.index, released))
             self.gate.enqueue(self)
         else:
             lane.busy = False
 
     def _give_up_retries(self) -> list[object]:
         """Let what waits to be sent again settle with its last error; return what to drop."""
-        again = [*(job for job in self._due if job.errors), *self.take_resting()]
-        self._due = deque(job for job in self._due if not job.errors)
+        again = [*self._due, *self.take_resting()]
+        self._due = deque()
         discarded = []
         for job in again:
             discarded.append(self._take_in(job, False, job.last_error()))
@@ -360,8 +368,8 @@ class Run(Work):
         """
         self.stopped = True
         self._give_up_retries()
-        discarded = self._ready, self._due
-        self._ready, self._due = deque(), deque()
+        discarded = self._ready, self._released
+        self._ready, self._released = deque(), []
         self._in_lanes = 0
         self._ring()
         self.consumers.wake_all()
@@ -415,11 +423,12 @@ class Run(Work):
 
         Of what has left the sink, `undelivered` never reaches the caller. Lock held.
         """
-        held = (self.sink, self._ready, self._due, self.take_resting(), self.failure, self.error)
+        held = self.sink, self.failure, self.error, self._ready, self._released, self._due
+        resting = self.take_resting()
         self.sink = DiscardingSink(self.sink.delivered - undelivered)
-        self._ready, self._due = deque(), deque()
+        self._ready, self._released, self._due = deque(), [], deque()
         self.failure = self.error = None
-        return held
+        return held, resting
 
     def statistics(self, held: Sized) -> RunStatistics:
         """Return the counts; `held` has left the sink, but has not reached the caller."""
@@ -429,7 +438,7 @@ class Run(Work):
                 pulled=self.pulled,
                 started=self.started,
                 in_flight=self._in_flight,
-                waiting_for_retry=len(self._resting) + sum(bool(job.errors) for job in self._due),
+                waiting_for_retry=len(self._resting) + len(self._due),
                 succeeded=self._succeeded,
                 failed=self._failed,
                 delivered=self.sink.delivered - len(held),
