@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from concurrent_exec import Executor, ExecutorShutdownError, RunClosedError
+from concurrent_exec import Executor, ExecutorShutdownError, Retry, RunClosedError
 from concurrent_exec.executors import threads as threads_module
 from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession, wait_until_quiet
 from tests.executors import EXECUTORS, any_executor
@@ -509,6 +509,39 @@ def test_what_a_dropped_run_lets_go_is_let_go_without_the_lock(
     assert len(list(other)) == 1
     wait_for(lambda: held)
     assert held == [False]
+
+
+@any_executor
+def test_what_a_dropped_run_has_in_store_is_not_left_to_the_collector(
+    make_executor: MakeExecutor,
+) -> None:
+    session = ScriptedSession()
+    executor = make_executor(session, concurrency=1)
+    results = executor.execute(numbers(), buffersize=10)
+    wait_until_quiet(executor, session)
+    assert results.statistics().pulled == 10
+    run = weakref.ref(results._run)
+    gc.collect()
+    gc.disable()
+    try:
+        del results
+        session.pending[0].succeed()
+        wait_for(lambda: run() is None)
+    finally:
+        gc.enable()
+
+
+@any_executor
+def test_an_executor_that_is_merely_dropped_leaves_nothing_with_the_session(
+    make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_module, "LINGER", 0.02)
+    session = ScriptedSession(answers_at_once)
+    executor = make_executor(session, retry=Retry())
+    assert len(executor.execute(PAIRS).all()) == len(PAIRS)
+    assert session._listeners
+    del executor
+    wait_for(lambda: not session._listeners)
 
 
 def reader(results: Any) -> Iterator[Any]:

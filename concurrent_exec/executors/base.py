@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack
-from weakref import WeakMethod, WeakSet
+from weakref import WeakMethod, WeakSet, finalize
 
 from concurrent_exec.drivers import FirstTimestamps, partition_key
 from concurrent_exec.model import (
@@ -296,6 +296,8 @@ class Executor(ABC, Generic[R]):
             with self._timestamps_lock:
                 if self._timestamps is None:
                     self._timestamps = FirstTimestamps(self.session)
+                    # For an executor that nobody shuts down: the session may live much longer.
+                    finalize(self, self._timestamps.close).atexit = False
 
     def _let_timestamps_go(self) -> None:
         """Leave the session as it was, once nothing will be sent any more."""

@@ -74,7 +74,9 @@ class Gate:
 
         Whoever gets a job must see to it that it settles: that gives the permit back.
         """
-        gone: list[Work] = []  # outlives the lock: the last reference to a run may be its turn
+        # These outlive the lock: the last reference to a run may be its turn.
+        gone: list[Work] = []
+        unwanted: list[object] = []
         rate = self._rate
         now = 0.0 if rate is None else self.clock.monotonic()
         pause = 0.0
@@ -88,6 +90,7 @@ class Gate:
                 if job is None:
                     gone.append(turns.popleft())
                     work.has_turn = False
+                    unwanted.append(work.unwanted())
                 else:
                     if len(turns) > 1:
                         turns.rotate(-1)

@@ -165,6 +165,11 @@ class Run(Work):
                 self._ring()  # which `_made_room` put off while there was more in store
         return job
 
+    def unwanted(self) -> object:
+        # The finaliser of dropped results takes no lock, and so lets nothing go. The jobs refer
+        # to the run: it would be left to the collector, with every statement pulled ahead.
+        return self.let_go(0) if self.closed else None
+
     def queued(self) -> int:
         if self.stopped or self.closed:
             return 0

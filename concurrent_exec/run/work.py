@@ -55,6 +55,13 @@ class Work(ABC):
     def waiting(self) -> int:
         """Return how many jobs wait for their time to be sent again. Lock held."""
 
+    def unwanted(self) -> object:
+        """Return what it holds and nobody wants any more; it is dropped without the lock.
+
+        Asked when it has nothing to send. Lock held.
+        """
+        return None
+
     @abstractmethod
     def refusal(self, job: Job) -> BaseException | None:
         """Return why `job`, whose turn has come, must fail rather than be sent, or None."""
