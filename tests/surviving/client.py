@@ -212,6 +212,7 @@ def without_end(session: Any, table: str, run: str, name: str) -> None:
                 report(results)
         finally:
             started = results.statistics().started
+            wait_for(lambda: executor.statistics().in_flight == 0)  # never, if it went on
             executor.shutdown(cancel_futures=True)
             wait_for(lambda: _answers(session))  # while whatever were to be sent could be
             sent = [
