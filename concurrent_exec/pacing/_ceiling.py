@@ -7,7 +7,7 @@ from math import cbrt, inf
 CUT = 0.15
 """How far below the level that was too much the ceiling starts, as a share of it."""
 
-ROUNDS = 200.0
+ROUNDS = 100.0
 """In how many round trips the ceiling doubles, once it is back at that level."""
 
 

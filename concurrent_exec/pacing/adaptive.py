@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import exp, inf, sqrt
+from operator import attrgetter
 from threading import Lock
 
 from concurrent_exec.model.options import positive_int
@@ -38,6 +40,9 @@ ROUND_TRIPS = 2
 COLLAPSE = 2.0
 """Round trips that are longer by this factor than the level explains are a collapse."""
 
+MEMORY = 10
+"""Windows of which the best is what is normal; BBR's filter remembers as many round trips."""
+
 CUTS = 3
 """So many times the level is halved after a collapse before it is held to be innocent, ..."""
 
@@ -46,6 +51,8 @@ RELIEF = 0.8
 
 REST = 6
 """Windows between two comparisons while nothing but its upper bound holds the level."""
+
+_throughput = attrgetter("throughput")
 
 
 class AdaptiveConcurrency:
@@ -112,8 +119,8 @@ class AdaptiveConcurrency:
         self._boost = 1.0
         self._last: Measurement | None = None
         """What the next window is compared with."""
-        self._normal: Measurement | None = None
-        """The last window in which nothing had collapsed."""
+        self._recent: deque[Measurement] = deque(maxlen=MEMORY)
+        """The last windows in which nothing had collapsed."""
         self._collapse: Measurement | None = None
         """The window in which it did, until it is over."""
         self._cuts = 0
@@ -164,7 +171,8 @@ class AdaptiveConcurrency:
             self._cuts += 1
             self._halve()
         else:
-            self._normal, self._collapse, self._cuts = found, None, 0
+            self._collapse, self._cuts = None, 0
+            self._recent.append(found)
             last, self._last = self._last, found
             if self._starting:
                 self._double(last, found)
@@ -183,14 +191,16 @@ class AdaptiveConcurrency:
         ):
             # Fewer in flight are served no faster: the cluster is what has become slow.
             self._ceiling.lift()
+            self._recent.clear()
             return False
         return True
 
     def _expected(self, concurrency: float) -> float:
         """How many seconds a round trip lasts if all that was added only waits."""
-        normal = self._normal
-        if normal is None:
+        if not self._recent:
             return inf
+        # Not the last one: else it would take a collapse that comes by and by for normal.
+        normal = max(self._recent, key=_throughput)
         return normal.seconds * max(1.0, concurrency / normal.concurrency)
 
     def _halve(self) -> None:

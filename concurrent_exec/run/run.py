@@ -430,6 +430,7 @@ class Run(Work):
         """
         held = self.sink, self.failure, self.error, self._ready, self._released, self._due
         resting = self.take_resting()
+        self._failed += len(resting) + len(self._due)  # what waits to be sent again is given up
         self.sink = DiscardingSink(self.sink.delivered - undelivered)
         self._ready, self._released, self._due = deque(), [], deque()
         self.failure = self.error = None
