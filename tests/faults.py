@@ -22,6 +22,9 @@ SUITE = [
     "tests/test_inputs.py",
     "tests/test_stopping.py",
     "tests/test_sharing.py",
+    "tests/test_retrying.py",
+    "tests/test_ordering.py",
+    "tests/test_limits.py",
 ]
 
 _TRIVIAL = "tests/test_properties.py::test_the_deliberate_faults_still_have_their_places"
@@ -201,6 +204,109 @@ FAULTS = [
         "run/feeder.py",
         "        target=context.run, args=(_feed, run, launch),",
         "        target=_feed, args=(run, launch),",
+    ),
+    Fault(
+        "what waits to be sent again keeps its permit",
+        "run/work.py",
+        "                gate.rests(self)\n            gate.give_back()\n",
+        "                gate.rests(self)\n                return told, discarded\n"
+        "            gate.give_back()\n",
+    ),
+    Fault(
+        "what waits to be sent again is lost when the run stops",
+        "run/run.py",
+        "        self._give_up_retries()\n        discarded = self._ready",
+        "        discarded = self._ready",
+    ),
+    Fault(
+        "each attempt has a timestamp of its own",
+        "drivers/timestamps.py",
+        "            message.timestamp = job.timestamp",
+        "            pass",
+    ),
+    Fault(
+        "the requests of others are given our timestamps",
+        "drivers/timestamps.py",
+        "job, self._expected.job = self._expected.job, None",
+        "job = self._expected.job",
+    ),
+    Fault(
+        "shutdown does not wait for what waits to be sent again",
+        "run/gate.py",
+        " or self.queued() or self.waiting_for_retry())",
+        " or self.queued())",
+    ),
+    Fault(
+        "statements of one key run at once",
+        "run/run.py",
+        "            if lane is not None and lane.busy:\n",
+        "            if lane is not None and lane.busy and False:\n",
+    ),
+    Fault(
+        "what the key of a failed statement skips is sent",
+        "run/run.py",
+        "            lane.failed_at = job.index\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a key with many statements goes before the others",
+        "run/run.py",
+        "elif self._released and (not self._ready or self._released[0][0] < self._ready[0].index):",
+        "elif self._released:",
+    ),
+    Fault(
+        "a key that waits for a retry is forgotten by the sweep",
+        "run/lane.py",
+        "            if lane.busy or lane.failed_at is not None\n",
+        "            if lane.failed_at is not None\n",
+    ),
+    Fault(
+        "the rate is not counted",
+        "run/gate.py",
+        "                        rate.take(now)\n",
+        "                        pass\n",
+    ),
+    Fault(
+        "nobody goes on when the rate allows it",
+        "run/gate.py",
+        "        if pause > 0:\n            self.call_later",
+        "        if False:\n            self.call_later",
+    ),
+    Fault(
+        "one error more than is allowed",
+        "run/budget.py",
+        "            return failed > limit\n",
+        "            return failed > limit + 1\n",
+    ),
+    Fault(
+        "a share is judged from the first statement on",
+        "run/budget.py",
+        "        if finished < FIRST_JUDGED:\n            return False\n",
+        "",
+    ),
+    Fault(
+        "what was not started by the deadline is sent",
+        "run/run.py",
+        "            return DeadlineExceededError(self._settings.deadline)\n",
+        "            return None\n",
+    ),
+    Fault(
+        "a deadline lets an iterator be pulled on",
+        "run/run.py",
+        " or (self.expired and self.source.items is None)",
+        "",
+    ),
+    Fault(
+        "the limiter's new limit is not taken",
+        "run/gate.py",
+        "            self.limit = positive_int(",
+        "            positive_int(",
+    ),
+    Fault(
+        "what a policy raises is swallowed",
+        "run/work.py",
+        "            self.abort(trouble)\n        gate = self.gate\n",
+        "            pass\n        gate = self.gate\n",
     ),
 ]
 
