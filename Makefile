@@ -1,4 +1,4 @@
-# Everything here works from a fresh clone with Python 3.11, JDK 17 and Maven.
+# Everything here works from a fresh clone with Python 3.11, JDK 17, Maven and, for the tests, Go.
 # "make help" lists the targets.
 
 # Two environments, because both drivers install the package "cassandra".
@@ -30,7 +30,7 @@ MAKEFLAGS += --no-builtin-rules
 # The steps build on each other, and both environments install from the same folder.
 .NOTPARALLEL:
 .PHONY: help demo test proof lint types format constraints clean FORCE \
-	check-tools check-python check-cassandra $(TESTS) $(PROOFS) $(TYPES)
+	check-tools check-python check-cassandra check-go $(TESTS) $(PROOFS) $(TYPES)
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -39,12 +39,12 @@ help: ## list these targets
 demo: $(if $(CONCURRENT_EXEC_CONTACT_POINTS),check-python,check-tools) .venv/cassandra/complete ## load real rows into a real Cassandra and read them back (DEMO_ARGS=...)
 	.venv/cassandra/bin/python demo/flights.py $(DEMO_ARGS)
 
-test: check-tools lint types $(TESTS) ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
+test: check-tools check-go lint types $(TESTS) ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
 
 $(TESTS): test-%: .venv/%/complete
 	.venv/$*/bin/python -m pytest $(PYTEST_ARGS)
 
-proof: check-tools $(PROOFS) ## run the same proofs on both drivers at full size
+proof: check-tools check-go $(PROOFS) ## run the same proofs on both drivers at full size
 
 $(PROOFS): proof-%: .venv/%/complete
 	CONCURRENT_EXEC_PROOF=1 .venv/$*/bin/python -m pytest --timeout=$(PROOF_TIMEOUT) \
@@ -125,5 +125,16 @@ check-cassandra:
 		echo 'make: Maven not found: apt-get install maven' >&2; status=1; \
 	fi; \
 	exit $$status
+
+# What builds Toxiproxy, the failing network of the tests. The first Go that reads its go.mod is
+# 1.22.
+check-go:
+	@version=$$(go version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p'); \
+	if [ -z "$$version" ]; then \
+		echo 'make: Go not found: apt-get install golang-go' >&2; exit 1; \
+	elif [ "$$version" -lt 22 ]; then \
+		echo "make: Go 1.22 or later not found (go is 1.$$version): apt-get install golang-go (on Debian 12 from bookworm-backports)" >&2; \
+		exit 1; \
+	fi
 
 FORCE:
