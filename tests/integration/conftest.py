@@ -10,7 +10,7 @@ import pytest
 from concurrent_exec.connect import ConnectionOptions
 from concurrent_exec.executors import threads
 from tests.integration.proxy import Proxy
-from tests.integration.support import Rows, our_threads, wait_for_end_of_threads
+from tests.integration.support import Rows, make_table, our_threads, wait_for_end_of_threads
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +25,7 @@ def no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def table(session: Any, keyspace: str, request: pytest.FixtureRequest) -> str:
     """The name of a table (run, key, value), which is the module's own."""
-    module = request.module.__name__.rpartition(".")[2]
-    name = f"{keyspace}.rows_of_{module}"
-    session.execute(f"CREATE TABLE {name} (run uuid, key int, value text, PRIMARY KEY (run, key))")
-    return name
+    return make_table(session, keyspace, request.module.__name__)
 
 
 @pytest.fixture

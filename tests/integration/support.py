@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
 from cassandra.connection import DefaultEndPoint, EndPointFactory
@@ -16,7 +16,6 @@ from cassandra.policies import ConstantReconnectionPolicy, WhiteListRoundRobinPo
 
 from concurrent_exec import ExecutionResult, Executor
 from concurrent_exec.connect import ConnectionOptions, connect
-from tests.integration.proxy import Proxy
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -50,6 +49,13 @@ class Rows:
         pending = [self.session.execute_async(self.insert, each) for each in self.parameters(count)]
         for future in pending:
             future.result()
+
+
+def make_table(session: Any, keyspace: str, module: str) -> str:
+    """Make the table of a module of tests, (run, key, value), and return its name."""
+    name = f"{keyspace}.rows_of_{module.rpartition('.')[2]}"
+    session.execute(f"CREATE TABLE {name} (run uuid, key int, value text, PRIMARY KEY (run, key))")
+    return name
 
 
 # ---- every form in which results can be had; each returns them in the order of the input ----
@@ -87,10 +93,17 @@ def values(results: Any) -> list[Any]:
 # ---- sessions ----
 
 
+class Way(Protocol):
+    """Where a way to a node begins."""
+
+    host: str
+    port: int
+
+
 class _Through(EndPointFactory):  # type: ignore[misc]
     """Has the driver believe that every node is to be reached through `proxy`."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Way) -> None:
         self._proxy = proxy
 
     def create(self, row: Any) -> DefaultEndPoint:
@@ -98,7 +111,7 @@ class _Through(EndPointFactory):  # type: ignore[misc]
 
 
 @contextmanager
-def session_through(proxy: Proxy, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
+def session_through(proxy: Way, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
     """A session over `proxy`, and over no other way; a statement times out after 2 seconds."""
     profile = ExecutionProfile(WhiteListRoundRobinPolicy([proxy.host]), request_timeout=2.0)
     options = {name: getattr(cassandra, name) for name in cassandra.__dataclass_fields__}
