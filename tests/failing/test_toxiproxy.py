@@ -29,7 +29,7 @@ from tests.integration.support import MakeExecutor, Rows, session_through, wait_
 
 pytestmark = pytest.mark.cluster
 
-COUNT = 100_000 if PROOF else 4_000
+COUNT = 100_000 if PROOF else 2_000
 """How many writes at least."""
 CUT = 5.0 if PROOF else 1.0
 """Seconds that there is no way at all."""
@@ -133,7 +133,7 @@ class Writes:
         def calm() -> bool:
             nonlocal answers
             try:
-                self._session.execute("SELECT key FROM system.local", timeout=2.0)
+                self._session.execute("SELECT key FROM system.local", timeout=TIMEOUT)
             except (NoHostAvailable, OperationTimedOut, ConnectionException):
                 answers = 0
             else:
@@ -141,7 +141,7 @@ class Writes:
                 time.sleep(0.05)
             return answers == 5
 
-        wait_for(calm)
+        wait_for(calm, 60)
 
 
 @contextmanager
