@@ -18,7 +18,7 @@ from tests.failing.simulacron import Answer
 Again = Literal["always", "if idempotent", "never"]
 """When `Retry` is to send a statement again that failed in some way."""
 
-TIMEOUT = 0.4
+TIMEOUT = 0.3
 """Seconds that a statement may take in the cases where its answer comes late or not at all."""
 
 

@@ -24,18 +24,18 @@ from concurrent_exec import Retry
 from concurrent_exec.connect import ConnectionOptions
 from tests.conftest import PROOF
 from tests.executors import any_executor
-from tests.failing.toxiproxy import STREAMS, Way
+from tests.failing.toxiproxy import Way
 from tests.integration.support import MakeExecutor, Rows, session_through, wait_for
 
 pytestmark = pytest.mark.cluster
 
 COUNT = 100_000 if PROOF else 2_000
 """How many writes at least."""
-CUT = 5.0 if PROOF else 1.0
+CUT = 5.0 if PROOF else 0.7
 """Seconds that there is no way at all."""
 TIMEOUT = 0.5
 """Seconds that a statement may take."""
-MANY, FEW = (COUNT // 8, COUNT // 500)
+MANY, FEW = (COUNT // 10, COUNT // 250)
 """How many writes come between two troubles, and at a time during one."""
 
 
@@ -56,7 +56,7 @@ def until_felt(felt: Felt) -> Iterator[None]:
 def spikes(way: Way, felt: Felt) -> None:
     """Answers come late, but in time; then later than a statement may take."""
     with way.latency(100, jitter=50):
-        time.sleep(0.3)
+        time.sleep(0.2)
     with way.latency(int(TIMEOUT * 2000)), until_felt(felt):
         time.sleep(TIMEOUT)
 
@@ -66,7 +66,7 @@ def resets(way: Way, felt: Felt) -> None:
     for _ in range(2):
         with way.resets(), until_felt(felt):
             time.sleep(0.1)
-        time.sleep(0.3)
+        time.sleep(0.2)
 
 
 def cut(way: Way, felt: Felt) -> None:
@@ -75,14 +75,19 @@ def cut(way: Way, felt: Felt) -> None:
         time.sleep(CUT)
 
 
-def half_open(way: Way, felt: Felt) -> None:
-    """Connections stay open, but the answers are lost, and then what is sent as well."""
-    for stream in STREAMS:
-        with way.silence(stream), until_felt(felt):
-            time.sleep(TIMEOUT)
+def lost_requests(way: Way, felt: Felt) -> None:
+    """Connections stay open, but what is sent on them gets nowhere."""
+    with way.silence("upstream"), until_felt(felt):
+        time.sleep(TIMEOUT)
 
 
-TROUBLES: list[Callable[[Way, Felt], None]] = [spikes, resets, cut, half_open]
+def lost_answers(way: Way, felt: Felt) -> None:
+    """Connections stay open, but only one way: what is sent is done, and no answer comes."""
+    with way.silence("downstream"), until_felt(felt):
+        time.sleep(TIMEOUT)
+
+
+TROUBLES: list[Callable[[Way, Felt], None]] = [spikes, resets, cut, lost_requests, lost_answers]
 
 
 class Writes:
@@ -105,7 +110,8 @@ class Writes:
         for trouble in TROUBLES:
             yield from self._some(MANY)
             before = self.felt()
-            thread = threading.Thread(target=trouble, args=(self._way, self.felt))
+            # Asked for anew each time: the input may be at work before the test has told it.
+            thread = threading.Thread(target=trouble, args=(self._way, lambda: self.felt()))
             thread.start()
             while thread.is_alive():
                 yield from self._some(FEW)
@@ -139,7 +145,7 @@ class Writes:
             else:
                 answers += 1
                 time.sleep(0.05)
-            return answers == 5
+            return answers == 3
 
         wait_for(calm, 60)
 
@@ -211,8 +217,11 @@ def test_writes_without_retry(make_executor: MakeExecutor, own: Any, way: Way, r
     assert [bool(harm) for harm in writes.harm.values()] == [True] * len(TROUBLES)
     assert set(writes.after) - failed.keys()
 
-    # Answers were lost, not only requests.
-    assert check_written(rows, writes, set(failed))
+    # Requests were lost, and answers: of two that timed out one is there, the other is not.
+    there = check_written(rows, writes, set(failed))
+    timed_out = {key for key, exc in failed.items() if isinstance(exc, OperationTimedOut)}
+    assert timed_out & there
+    assert timed_out - there
 
 
 @any_executor

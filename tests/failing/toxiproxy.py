@@ -12,7 +12,6 @@ from tests.failing.web import Api
 
 Stream = Literal["upstream", "downstream"]
 """To the server, or from it."""
-STREAMS: tuple[Stream, ...] = ("downstream", "upstream")
 
 
 class Way:
