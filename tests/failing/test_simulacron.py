@@ -19,7 +19,7 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import RetryPolicy
 from cassandra.protocol import OverloadedErrorMessage, error_classes
 
-from concurrent_exec import Retry
+from concurrent_exec import Retry, RunStatistics
 from tests.executors import any_executor
 from tests.failing.cases import BEYOND_SIMULACRON, CASES, SERVER_ERRORS, TIMEOUT, Case
 from tests.failing.observing import COUNT, PLACE, Observed, observe, pairs, sent, session_to, text
@@ -238,45 +238,48 @@ def test_the_drivers_own_policy_sends_again_too(
 
 # ---- a node fails ----
 
+Felt = Callable[[], int]
+"""How many attempts have failed so far."""
 
-def stop(cluster: FakeCluster) -> None:
+
+def stop(cluster: FakeCluster, felt: Felt) -> None:
     """The node is gone: it closes its connections, and nothing listens there any more."""
     cluster.stop_listening("stop", node=0)
 
 
-def stop_listening(cluster: FakeCluster) -> None:
+def stop_listening(cluster: FakeCluster, felt: Felt) -> None:
     """Nothing listens there any more; its connections go on, then break."""
     cluster.stop_listening("unbind", node=0)
     cluster.close_connections(node=0)
 
 
-def take_no_startup(cluster: FakeCluster) -> None:
+def take_no_startup(cluster: FakeCluster, felt: Felt) -> None:
     """Connections break, and new ones can be made, but nobody answers there."""
     cluster.stop_listening("reject_startup", node=0)
     cluster.close_connections(node=0)
 
 
-def fall_silent(cluster: FakeCluster) -> None:
+def fall_silent(cluster: FakeCluster, felt: Felt) -> None:
     """Connections stay, and nobody answers there; after a while all is read and answered."""
     cluster.pause(node=0)
-    time.sleep(TIMEOUT * 1.2)
+    wait_for(felt)
     cluster.resume(node=0)
 
 
 TROUBLES = [stop, stop_listening, take_no_startup, fall_silent]
 any_trouble = pytest.mark.parametrize("trouble", TROUBLES)
 
-Trouble = Callable[[FakeCluster], None]
+Trouble = Callable[[FakeCluster, Felt], None]
 MANY = 200
 IN_FLIGHT = 8
-SLOW = range(80, 104)
-"""Those that take their time, so that some are in flight when the node fails."""
+SLOW = range(80, 80 + IN_FLIGHT)
+"""In flight when the node fails: each takes its time."""
 
 
 @pytest.fixture
 def slow(pair: FakeCluster) -> None:
     for number in SLOW:
-        pair.prime(text(number), {"result": "void", "delay_in_ms": int(TIMEOUT * 250)})
+        pair.prime(text(number), {"result": "void", "delay_in_ms": 500})
 
 
 class WhileItFails:
@@ -286,8 +289,8 @@ class WhileItFails:
         self._cluster = cluster
         self._session = session
         self._trouble = trouble
-        self.started: Callable[[], int] = lambda: 0
-        """Told by the test, which has the results only once they are under way."""
+        self.told: Callable[[], RunStatistics] | None = None
+        """Given by the test, which has the results only once they are under way."""
 
     def __iter__(self) -> Iterator[tuple[str, None]]:
         given = pairs(MANY)
@@ -301,8 +304,11 @@ class WhileItFails:
         yield from given[-50:]
 
     def _fail(self) -> None:
-        wait_for(lambda: self.started() >= SLOW.start + IN_FLIGHT)
-        self._trouble(self._cluster)
+        wait_for(lambda: self.told is not None)
+        assert self.told is not None
+        told = self.told
+        wait_for(lambda: told().started >= SLOW.stop)
+        self._trouble(self._cluster, lambda: told().failed + told().retries)
 
 
 def check_both_are_used(cluster: FakeCluster, session: Any) -> None:
@@ -325,12 +331,12 @@ def test_a_node_that_fails_without_retry(
     make_executor: MakeExecutor, trouble: Trouble, pair: FakeCluster, slow: None
 ) -> None:
     with (
-        session_to(pair, timeout=TIMEOUT) as session,
+        session_to(pair, timeout=0.8) as session,
         make_executor(session, concurrency=IN_FLIGHT) as executor,
     ):
         items = WhileItFails(pair, session, trouble)
         stream = executor.execute(items, raise_on_first_error=False)
-        items.started = lambda: stream.statistics().started
+        items.told = stream.statistics
         results = list(stream)
         told = stream.statistics()
         check_both_are_used(pair, session)
@@ -353,12 +359,12 @@ def test_a_node_that_fails_with_retry(
     make_executor: MakeExecutor, trouble: Trouble, pair: FakeCluster, slow: None
 ) -> None:
     with (
-        session_to(pair, timeout=TIMEOUT) as session,
+        session_to(pair, timeout=0.8) as session,
         make_executor(session, concurrency=IN_FLIGHT, retry=PATIENT) as executor,
     ):
         items = WhileItFails(pair, session, trouble)
         stream = executor.execute(items, assume_idempotent=True)
-        items.started = lambda: stream.statistics().started
+        items.told = stream.statistics
         assert [result.success for result in stream] == [True] * MANY
         told = stream.statistics()
         check_both_are_used(pair, session)
