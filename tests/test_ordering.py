@@ -143,7 +143,7 @@ def test_a_fail_fast_run_raises_the_failure_though_others_before_it_were_not_sen
     assert next(results).success
     with pytest.raises(OperationTimedOut) as caught:
         next(results)
-    assert caught.value.failure.index == 2  # type: ignore[attr-defined]
+    assert caught.value.failure.index == 2
     assert stage.session.sent == 2
 
 
@@ -186,7 +186,7 @@ def test_what_order_by_raises_ends_the_run(make_executor: MakeExecutor) -> None:
 @any_executor
 def test_a_key_without_a_hash_is_refused(make_executor: MakeExecutor) -> None:
     executor = make_executor(ScriptedSession())
-    results = executor.map("q", [("a",)], order_by=lambda *_: ["a"])
+    results = executor.map("q", [("a",)], order_by=lambda *_: ["a"])  # type: ignore[arg-type]
     with pytest.raises(NoKeyError, match=r"statement 0 .* no hash: list") as caught:
         next(results)
     assert caught.value.index == 0

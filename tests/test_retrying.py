@@ -66,7 +66,7 @@ class Stage:
 
 
 def fail(request: Request) -> BaseException:
-    error = OperationTimedOut()
+    error: BaseException = OperationTimedOut()
     request.fail(error)
     return error
 
@@ -176,7 +176,7 @@ def test_late_answers_of_earlier_attempts_settle_nothing(make_executor: MakeExec
     first.succeed(["late"])
     assert results.statistics().settled == 0
     session.pending[0].succeed(["right"])
-    assert next(results).result_or_exc.current_rows == ["right"]
+    assert next(results).unwrap().current_rows == ["right"]
 
 
 @any_executor
@@ -447,6 +447,6 @@ def test_a_session_without_listeners_is_refused(make_executor: MakeExecutor) -> 
     class Bare:
         def execute_async(self, *args: Any, **options: Any) -> Any: ...
 
-    executor: Any = make_executor(Bare())  # type: ignore[arg-type]
+    executor: Any = make_executor(Bare())
     with pytest.raises(TypeError, match="add_request_init_listener"):
         executor.submit("q", retry=Retry())
