@@ -30,7 +30,7 @@ from tests.surviving.support import PATIENT, Ledger, MakeExecutor, Record, Told,
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_600 if PROOF else 400)]
 
-COUNT = 100_000 if PROOF else 5_000
+COUNT = 100_000 if PROOF else 2_500
 """Statements of each of four runs: half of the writes and of the reads are with Retry."""
 STOCK = 2_000
 """Rows to be read; each many times."""
