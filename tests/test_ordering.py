@@ -229,3 +229,16 @@ def test_wrong_options_are_refused(make_executor: MakeExecutor) -> None:
         executor.execute([], order_by=by_first, after_failure="stop")
     with pytest.raises(ValueError, match="it needs order_by"):
         executor.execute([], after_failure="skip")
+
+
+@any_executor
+def test_a_key_on_its_way_is_not_forgotten_with_the_others(make_executor: MakeExecutor) -> None:
+    stage = Stage(make_executor, concurrency=3)
+    rows = [(f"k{number}", 0) for number in range(5)] + [("a", 1), ("g", 1), ("a", 2)]
+    results = stage.executor.map("q", rows, order_by=by_first, buffersize=3)
+    for row in rows[:5]:
+        answer(stage, row)
+        assert next(results).success
+    assert keys(stage) == [("a", 1), ("g", 1)]
+    assert results.statistics().pulled == len(rows)
+    results.close()
