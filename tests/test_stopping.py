@@ -384,6 +384,49 @@ def test_a_failed_run_leaves_no_cycle(make_executor: MakeExecutor) -> None:
         gc.enable()
 
 
+class NeverAtOnce:
+    """A lock that another thread holds whenever somebody tries it, and gives up to who waits."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def acquire(self, blocking: bool = True) -> bool:
+        return blocking and bool(self._lock.acquire())
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+@any_executor
+@pytest.mark.parametrize("form", [list, lambda results: results.all()], ids=["list", "all"])
+def test_a_failed_run_leaves_no_cycle_where_another_thread_holds_the_lock(
+    make_executor: MakeExecutor, form: Callable[[Any], Any]
+) -> None:
+    def refuse(statement: Any, parameters: Any) -> Reply:
+        return Reply(error=ValueError("mine"), at_once=True)
+
+    executor = make_executor(ScriptedSession(refuse), concurrency=2)
+    lock: Any = NeverAtOnce(executor._gate.lock)
+    executor._gate.lock = lock
+    gc.collect()
+    gc.disable()
+    try:
+        results = executor.execute(PAIRS)
+        reference = weakref.ref(results._run)
+        with pytest.raises(ValueError, match="mine"):
+            form(results)
+        del results
+        wait_for(lambda: reference() is None)
+    finally:
+        gc.enable()
+
+
 @any_executor
 @pytest.mark.parametrize("chained", [False, True])
 def test_a_failure_keeps_no_frame_alive(make_executor: MakeExecutor, chained: bool) -> None:

@@ -117,7 +117,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             return self._outcome(*collected)
         finally:
             del collected  # a failure's traceback refers to this frame: it must not refer back
-            self.close()
+            self._close(from_finaliser=False)
 
     def future(self) -> Future[list[ExecutionResult[R]]]:
         """Return a future of what `all()` returns or raises.
@@ -189,13 +189,17 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         Does not wait: neither for an input that blocks, nor for the answers to what is in
         flight. It may be called by any thread, more than once, and from a finaliser.
         """
+        self._close(from_finaliser=True)
+
+    def _close(self, *, from_finaliser: bool) -> None:
         run = self._run
         run.close()
         resolve, self._resolve = self._resolve, None
         if resolve is not None:
             resolve()
-        # The garbage collector may have brought us here on a thread that holds the lock.
-        if run.gate.lock.acquire(blocking=False):
+        # The garbage collector may have brought us here on a thread that holds the lock. Whoever
+        # knows better waits: a failure that is kept refers to the run by its traceback.
+        if run.gate.lock.acquire(blocking=not from_finaliser):
             try:
                 held = run.let_go(len(self._batch)), self._batch
                 self._batch = deque()
@@ -237,7 +241,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                 result.unwrap()
             return item
         except BaseException:  # a KeyboardInterrupt too means that the caller has gone
-            self.close()
+            self._close(from_finaliser=False)
             raise
         finally:
             del item, result  # a failure's traceback refers to this frame
