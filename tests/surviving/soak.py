@@ -62,6 +62,7 @@ class Samples:
         gc.set_debug(0)
         for each in in_cycles(gc.garbage):
             self.in_cycles[f"{type(each).__module__}.{type(each).__qualname__}"] += 1
+            del each  # or the last would be found again the next time
         gc.garbage.clear()
         # Frees what the interpreter keeps for later use, too, so that blocks count what is used.
         gc.collect()
