@@ -25,8 +25,8 @@ GAIN = 0.075
 FASTEST = 2.0
 """Steps that go on in one direction are doubled, up to this factor."""
 
-STEEPEST = 3.0
-"""A fall of throughput that is steeper than this elasticity moves the level no further."""
+STEEPEST = 1.0
+"""An elasticity beyond this, up or down, counts no more than it: so noise pulls neither way."""
 
 DOUBLING = 0.5
 """The level is doubled, at the start, while the elasticity is at least this."""
@@ -37,17 +37,20 @@ SAMPLES = 100
 ROUND_TRIPS = 2
 """Round trips that a window has at least, each as many attempts as may be in flight."""
 
-COLLAPSE = 2.0
-"""Round trips that are longer by this factor than the level explains are a collapse."""
-
 MEMORY = 10
 """Windows of which the best is what is normal; BBR's filter remembers as many round trips."""
 
-CUTS = 3
-"""So many times the level is halved after a collapse before it is held to be innocent, ..."""
+SLOW = 4.0
+"""Round trips that are longer by this factor than the level explains are a bad sign, ..."""
 
-RELIEF = 0.8
-"""... if round trips then still last more than this share of what they did in the collapse."""
+SLOW_WINDOWS = 3
+"""... and after so many such windows on end a far lower level is tried."""
+
+RETREAT = 4
+"""By what the level is divided then."""
+
+RELIEF = 1.5
+"""Throughput that grows by this factor with so much less in flight is the proof of thrashing."""
 
 REST = 6
 """Windows between two comparisons while nothing but its upper bound holds the level."""
@@ -78,8 +81,12 @@ class AdaptiveConcurrency:
       of what it might, as TCP's slow start does; by one more for each answer, so in no burst.
     - On overload it halves (D.-M. Chiu and R. Jain, "Analysis of the Increase and Decrease
       Algorithms for Congestion Avoidance in Computer Networks", 1989), once for all that was sent
-      before it did; likewise when round trips grow out of all proportion. Then a ceiling keeps it
-      below that level for some time; see `concurrent_exec.pacing._ceiling`.
+      before it did. Then a ceiling keeps it below that level for some time; see
+      `concurrent_exec.pacing._ceiling`.
+    - When round trips stay longer than the level explains it tries a quarter of the level. If
+      throughput grows by that the cluster was thrashing, and the ceiling is for this too; if not
+      it returns at once. Nothing is held against a level for having become slow there: on a
+      busy machine that happens at any.
     - It learns nothing while the application has less than half of the limit in flight.
 
     It has no clock; time is counted in attempts. One of these serves one executor.
@@ -120,10 +127,10 @@ class AdaptiveConcurrency:
         self._last: Measurement | None = None
         """What the next window is compared with."""
         self._recent: deque[Measurement] = deque(maxlen=MEMORY)
-        """The last windows in which nothing had collapsed."""
-        self._collapse: Measurement | None = None
-        """The window in which it did, until it is over."""
-        self._cuts = 0
+        """The last windows that were not slow."""
+        self._slow_windows = 0
+        self._tried: Measurement | None = None
+        """The last window before a retreat, while that is tried."""
         self._open()
 
     @property
@@ -164,49 +171,57 @@ class AdaptiveConcurrency:
             # The application does not use the limit; or nothing succeeded, or took any time.
             self._last = None
             self._open()
-        elif self._has_collapsed(found):
-            if self._collapse is None:
-                self._collapse = found
-                self._ceiling.lower(found.concurrency)
-            self._cuts += 1
-            self._halve()
+        elif self._tried is not None:
+            self._judge(self._tried, found)
+        elif self._is_slow(found):
+            self._tried = found
+            self._go(max(self._min, int(self._level / RETREAT)))
         else:
-            self._collapse, self._cuts = None, 0
-            self._recent.append(found)
             last, self._last = self._last, found
             if self._starting:
                 self._double(last, found)
             else:
                 self._climb(last, found)
 
-    def _has_collapsed(self, found: Measurement) -> bool:
-        if self._limit == self._min or found.seconds <= COLLAPSE * self._expected(
-            found.concurrency
-        ):
+    def _is_slow(self, found: Measurement) -> bool:
+        """Say whether it is time to see if the level is to blame."""
+        if found.seconds <= SLOW * self._expected(found.concurrency):
+            self._slow_windows = 0
+            self._recent.append(found)
             return False
-        if (
-            self._collapse is not None
-            and self._cuts >= CUTS
-            and found.seconds > RELIEF * self._collapse.seconds
-        ):
-            # Fewer in flight are served no faster: the cluster is what has become slow.
-            self._ceiling.lift()
-            self._recent.clear()
-            return False
-        return True
+        self._slow_windows += 1
+        return self._slow_windows >= SLOW_WINDOWS and self._level >= RETREAT * self._min
+
+    def _judge(self, before: Measurement, found: Measurement) -> None:
+        """Compare what it was before the retreat with what it is after."""
+        self._forget()
+        if found.throughput > RELIEF * before.throughput:
+            self._ceiling.lower(before.concurrency)
+            self._starting = True
+            self._level = float(self._limit)
+            self._double(None, found)
+            self._last = found
+        else:
+            # It is the cluster that has become slow; then this is normal now.
+            self._compare()
+
+    def _forget(self) -> None:
+        self._last = self._tried = None
+        self._slow_windows = 0
+        self._recent.clear()
 
     def _expected(self, concurrency: float) -> float:
         """How many seconds a round trip lasts if all that was added only waits."""
         if not self._recent:
             return inf
-        # Not the last one: else it would take a collapse that comes by and by for normal.
+        # Not the last one: else what becomes worse by and by would pass for normal.
         normal = max(self._recent, key=_throughput)
         return normal.seconds * max(1.0, concurrency / normal.concurrency)
 
     def _halve(self) -> None:
         self._starting = True
         self._rest = 0
-        self._last = None
+        self._last = self._tried = None
         self._level = self._bounded(self._limit / 2)
         self._go(int(self._level))
 
@@ -272,5 +287,5 @@ class AdaptiveConcurrency:
 
     def _open(self, skip: int = 0) -> None:
         wanted = max(SAMPLES, ROUND_TRIPS * self._aim)
-        patience = COLLAPSE * wanted * self._expected(float(self._aim))
+        patience = SLOW * wanted * self._expected(float(self._aim))
         self._window = Window(wanted, skip=skip, patience=patience)
