@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +89,17 @@ class Go:
         """Return the median limit of the second half."""
         return statistics.median(limit for *_, limit, _ in self.notes[len(self.notes) // 2 :])
 
-    def over_time(self) -> tuple[list[float], list[float], list[int]]:
+    def over_time(self) -> tuple[list[float], list[float], list[float]]:
         """Return seconds from the start, successes a second and limit, a point each `BIN`."""
         times: list[float] = []
         rates: list[float] = []
-        limits: list[int] = []
+        limits: list[float] = []
         for number in range(int(self.seconds / BIN)):
             low = self.start + number * BIN
             here = [note for note in self.notes if low <= note[0] < low + BIN]
             times.append((number + 0.5) * BIN)
             rates.append(sum(success for *_, success in here) / BIN)
-            limits.append(here[-1][2] if here else limits[-1] if limits else 0)
+            limits.append(here[-1][2] if here else limits[-1] if limits else nan)
         return times, rates, limits
 
 

@@ -254,6 +254,23 @@ def _drawn_server(random: Random) -> Server:
     return server
 
 
+def restless(server: Server, statements: int, seed: int) -> list[tuple[int, Server]]:
+    """Return the server as it is on a busy machine: at times its rate falls to as little as 0.15.
+
+    Each spell lasts 20 to 200 answers; one in fifty is a standstill, as for a garbage collection.
+    """
+    random = Random(seed)
+    spells = [(0, server)]
+    while spells[-1][0] < statements:
+        start = spells[-1][0] + random.randint(20, 200)
+        share = random.choice((1.0, 1.0, 0.7, 0.4, 0.15))
+        spells.append((start, replace(server, rate=server.rate * share)))
+        if random.random() < 0.02:
+            spells.append((start + 20, replace(server, rate=server.rate / 300)))
+            spells.append((start + 25, server))
+    return spells
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How a limiter did on a server, beside the best fixed concurrency."""

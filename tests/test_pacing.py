@@ -34,6 +34,7 @@ from tests.queueing import (
     judge,
     last,
     play,
+    restless,
 )
 
 SERVERS = 400 if PROOF else 16
@@ -296,7 +297,7 @@ def test_several_threads_may_tell_it() -> None:
 def verdicts() -> list[Verdict]:
     """How it does on every drawn server, once it has found its way."""
     found = []
-    for seed, server in enumerate(drawn_servers(11, SERVERS)):
+    for seed, server in enumerate(drawn_servers(13, SERVERS)):
         best, beside = best_fixed(server)
         found.append(judge(AdaptiveConcurrency(), server, best, beside, seed))
     return found
@@ -360,6 +361,26 @@ def test_it_follows_a_change(change: str) -> None:
         assert found.round_trip <= 8 * beside.round_trip
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        Server(rate=3_000, latency=0.0005, workers=2),
+        Server(rate=3_000, latency=0.002, workers=16),
+        Server(rate=20_000, latency=0.005, workers=32, jitter="lognormal"),
+    ],
+    ids=["2 workers", "16 workers", "32 workers"],
+)
+def test_it_does_not_starve_on_a_restless_server(server: Server) -> None:
+    # It is slower at times whatever the limit, which is no reason to send less.
+    statements = 30_000
+    for seed in SEEDS:
+        spells = restless(server, statements, seed)
+        levels = (10, 40, 160, 320)
+        best = max(last(play(spells, Fixed(n), statements), 0.7).throughput for n in levels)
+        found = last(play(spells, AdaptiveConcurrency(), statements, seed=seed), 0.7)
+        assert found.throughput >= 0.7 * best
+
+
 def test_it_comes_back_after_an_overload() -> None:
     # For a while the server refuses all but a few; then all is as it was.
     refusing = replace(SERVER, queue=0, workers=16, rate=500)
@@ -377,6 +398,16 @@ def test_it_comes_back_after_an_overload() -> None:
         refused = Stretch(since(marks, 22_000)[0], since(marks, 24_900)[0])
         assert refused.failed <= 0.25
         assert last(marks, 0.3).throughput >= 0.93 * beside.throughput
+
+
+def test_it_leaves_a_cliff_that_comes_up() -> None:
+    server = replace(SERVER, cliff=40)
+    _, beside = best_fixed(server)
+    stay = [(0, SERVER), (CHANGE, server)]
+    assert last(play(stay, Fixed(100), 50_000), 0.3).throughput < 0.3 * beside.throughput
+    for seed in SEEDS:
+        found = last(play(stay, AdaptiveConcurrency(), 50_000, seed=seed), 0.3)
+        assert found.throughput >= 0.5 * beside.throughput
 
 
 def test_few_are_refused() -> None:
