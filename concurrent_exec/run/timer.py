@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,10 @@ class SystemClock:
         self._timers: list[tuple[float, int, _Timer]] = []
         self._order = count()
         self._running = False
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        # Locked while there is no news. Not a SimpleQueue: in CPython 3.11 a `get` whose timeout
+        # has passed by the time it begins to wait waits for ever.
+        self._bell = Lock()
+        self._bell.acquire()
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Callable[[], object]:
         """Have `callback` called on the timer thread `delay` seconds from now.
@@ -49,13 +51,19 @@ class SystemClock:
         if start:
             Thread(target=self._work, name="concurrent_exec-timer", daemon=True).start()
         elif first:
-            self._bell.put(None)
+            self._ring()
 
         def cancel() -> None:
             timer.callback = None
-            self._bell.put(None)
+            self._ring()
 
         return cancel
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # it has been rung already, and not been heard yet
 
     def _work(self) -> None:
         while True:
@@ -72,10 +80,7 @@ class SystemClock:
             if callback is not None:
                 self._call(callback)
             elif delay > 0:
-                try:
-                    self._bell.get(timeout=min(delay, _LONGEST))
-                except Empty:
-                    pass
+                self._bell.acquire(timeout=min(delay, _LONGEST))
 
     @staticmethod
     def _call(callback: Callable[[], object]) -> None:

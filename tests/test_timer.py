@@ -1,0 +1,37 @@
+"""The executors' own clock: what is to be called later is called."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from concurrent_exec.run import timer
+
+
+def test_what_falls_due_while_the_thread_goes_to_sleep_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wait that is over before it has begun must not be one for ever, as SimpleQueue's is."""
+    for _ in range(1_000):
+        moments = itertools.chain([0.0, 1.0 - 1e-9], itertools.repeat(2.0))
+        monkeypatch.setattr(timer, "time", SimpleNamespace(monotonic=moments.__next__))
+        called = threading.Event()
+        timer.SystemClock().call_later(1.0, called.set)
+        assert called.wait(20)
+
+
+def test_what_is_set_later_but_due_earlier_is_called_first() -> None:
+    """And what was cancelled is not called, and holds nothing up."""
+    clock = timer.SystemClock()
+    called: list[str] = []
+    done = threading.Event()
+    clock.call_later(0.2, lambda: (called.append("later"), done.set()))
+    cancel = clock.call_later(0.05, lambda: called.append("cancelled"))
+    clock.call_later(0.1, lambda: called.append("earlier"))
+    cancel()
+    cancel()
+    assert done.wait(20)
+    assert called == ["earlier", "later"]
