@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -119,3 +122,22 @@ def environment_for(cassandra: ConnectionOptions | None) -> dict[str, str]:
         points = ",".join(f"{host}:{cassandra.port}" for host in cassandra.contact_points)
         environment["CONCURRENT_EXEC_CONTACT_POINTS"] = points
     return environment
+
+
+@contextmanager
+def watched(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    """End a child process with the block, or when so much time has passed: then it has hung."""
+    hung = threading.Event()
+
+    def end() -> None:
+        hung.set()
+        process.kill()  # which ends what the test waits for, too
+
+    watchdog = threading.Timer(seconds, end)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+        process.kill()
+        assert not hung.is_set(), f"it did not end within {seconds:g} seconds"

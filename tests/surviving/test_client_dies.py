@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from concurrent_exec import CallbackExecutor
 from concurrent_exec.connect import ConnectionOptions
 from tests.executors import EXECUTORS
 from tests.surviving import client
-from tests.surviving.support import Ledger, Record, environment_for, lines
+from tests.surviving.support import Ledger, Record, environment_for, lines, watched
 
 pytestmark = pytest.mark.cluster
 
@@ -78,7 +77,6 @@ class Client:
 @contextmanager
 def running(name: str, what: str, cassandra: ConnectionOptions, ledger: Ledger) -> Iterator[Client]:
     """A client; it is gone at the end of the block, and has hung if it is then still there."""
-    hung = threading.Event()
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
@@ -89,20 +87,9 @@ def running(name: str, what: str, cassandra: ConnectionOptions, ledger: Ledger) 
             stderr=stderr,
             text=True,
         ) as process,
+        watched(process, PATIENCE),
     ):
-
-        def end() -> None:
-            hung.set()
-            process.kill()  # which ends what the test waits for, too
-
-        watchdog = threading.Timer(PATIENCE, end)
-        watchdog.start()
-        try:
-            yield Client(process, stderr)
-        finally:
-            watchdog.cancel()
-            process.kill()
-    assert not hung.is_set()
+        yield Client(process, stderr)
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ from tests.conftest import PROOF
 from tests.executors import EXECUTORS
 from tests.surviving import soak
 from tests.surviving.cycles import in_cycles
-from tests.surviving.support import Ledger, Record, environment_for
+from tests.surviving.support import Ledger, Record, environment_for, watched
 
 STATEMENTS = 1_000_000 if PROOF else 20_000
 SECONDS = 1_200 if PROOF else 10
+PATIENCE = 1_700 if PROOF else 110
+"""Seconds in which it must be done; a hang is a failure."""
 
 MOST_BLOCKS = {"stream": 500, "rounds": 250}
 """How many more blocks of memory there may be in the end. A stream has thousands of statements,
@@ -66,19 +68,20 @@ def soaked(
     name: str, kind: str, *arguments: object, environment: dict[str, str], record: Record
 ) -> None:
     """Have a process of its own do the work, and judge its samples."""
-    with subprocess.Popen(
-        [sys.executable, "-m", soak.__name__, name, kind, *map(str, arguments)],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            *samples, end = [json.loads(line) for line in process.stdout]
-            assert process.wait() == 0
-        finally:
-            process.kill()
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", soak.__name__, name, kind, *map(str, arguments)],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+        watched(process, PATIENCE),
+    ):
+        assert process.stdout is not None
+        lines = [json.loads(line) for line in process.stdout]
+        assert process.wait() == 0
+    *samples, end = lines
     growths = [
         Growth.of(half, list(group)) for half, group in groupby(samples, lambda each: each["half"])
     ]
