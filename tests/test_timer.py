@@ -28,7 +28,8 @@ def test_what_is_set_later_but_due_earlier_is_called_first() -> None:
     clock = timer.SystemClock()
     called: list[str] = []
     done = threading.Event()
-    clock.call_later(0.2, lambda: (called.append("later"), done.set()))
+    clock.call_later(0.3, done.set)
+    clock.call_later(0.2, lambda: called.append("later"))
     cancel = clock.call_later(0.05, lambda: called.append("cancelled"))
     clock.call_later(0.1, lambda: called.append("earlier"))
     cancel()
