@@ -404,10 +404,11 @@ def test_it_leaves_a_cliff_that_comes_up() -> None:
     server = replace(SERVER, cliff=40)
     _, beside = best_fixed(server)
     stay = [(0, SERVER), (CHANGE, server)]
-    assert last(play(stay, Fixed(100), 50_000), 0.3).throughput < 0.3 * beside.throughput
-    for seed in SEEDS:
-        found = last(play(stay, AdaptiveConcurrency(), 50_000, seed=seed), 0.3)
-        assert found.throughput >= 0.5 * beside.throughput
+    assert last(play(stay, Fixed(100), 50_000), 0.3).throughput < 0.1 * beside.throughput
+    plays = [play(stay, AdaptiveConcurrency(), 50_000, seed=seed) for seed in SEEDS]
+    shares = [last(marks, 0.3).throughput / beside.throughput for marks in plays]
+    assert min(shares) >= 0.2
+    assert statistics.median(shares) >= 0.4
 
 
 def test_few_are_refused() -> None:

@@ -16,16 +16,15 @@ class Rate:
     Over any `t` seconds at most `max_per_second * t + burst` tokens are taken; and who comes for
     them often enough gets `max_per_second * t`. The bucket starts full.
 
-    The caller says what time it is, in seconds that are at least 0. A time before one that was
-    said already is taken for that one: two threads may look at the clock in one order and come
-    here in the other.
+    The caller says what time it is, in seconds that are at least 0. A time may come after a later
+    one, as when two threads look at the clock in one order and come here in the other.
 
     This is the leaky bucket in its form of a virtual schedule (ITU-T I.371, the generic cell rate
     algorithm): what is kept is not a fill level but the moment at which the bucket was empty. That
     moment is an origin and a count of what was taken since, so that no rounding adds up over days.
     """
 
-    __slots__ = ("_burst", "_latest", "_origin", "_per_second", "_taken")
+    __slots__ = ("_burst", "_origin", "_per_second", "_taken")
 
     def __init__(self, max_per_second: float, burst: float | None = None) -> None:
         """Make a full bucket.
@@ -42,7 +41,6 @@ class Rate:
         if burst is None:
             burst = max(1.0, self._per_second * LATENESS)
         self._burst = number("burst", burst, at_least=1)
-        self._latest = 0.0
         self._origin = -inf
         self._taken = 0
 
@@ -68,7 +66,6 @@ class Rate:
 
         With the time that has been waited for, `take` returns True.
         """
-        now = self._latest = max(now, self._latest)
         due = self._origin + (self._taken + 1) / self._per_second
         if due > now:
             # One step later than due: due - now is rounded, and must not lead back before due.
