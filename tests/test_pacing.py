@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from concurrent_exec import CallbackExecutor
 from concurrent_exec.model import Limiter, Outcome
 from concurrent_exec.pacing import AdaptiveConcurrency, Rate
+from concurrent_exec.pacing._window import Measurement, Window
 from concurrent_exec.testing import Reply, ScriptedSession, VirtualClock
 from tests.conftest import PROOF
 from tests.queueing import (
@@ -268,6 +269,14 @@ def test_answers_in_no_time_teach_nothing() -> None:
     assert limiter.limit == 50
 
 
+def test_failures_are_no_throughput() -> None:
+    window = Window(4)
+    complete = [window.add(0.5, 10, number > 0) for number in range(4)]
+    assert complete == [False, False, False, True]
+    assert window.measure() == Measurement(concurrency=10, throughput=15)
+    assert window.measure().seconds == pytest.approx(0.5 / 0.75)
+
+
 def test_several_threads_may_tell_it() -> None:
     limiter = AdaptiveConcurrency(initial=20, min=5, max=100)
     errors: list[BaseException] = []
@@ -288,6 +297,34 @@ def test_several_threads_may_tell_it() -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+class Halting(float):
+    """A number whose addition halts half-way until it may go on."""
+
+    halted = threading.Event()
+    may_go_on = threading.Event()
+
+    def __radd__(self, other: float) -> float:
+        self.halted.set()
+        assert self.may_go_on.wait(30)
+        return other + float(self)
+
+
+def test_one_thread_tells_it_after_the_other() -> None:
+    limiter = AdaptiveConcurrency()
+    first = threading.Thread(target=feed, args=(limiter, 1), kwargs={"seconds": Halting(0.1)})
+    second = threading.Thread(target=feed, args=(limiter, 1))
+    first.start()
+    try:
+        assert Halting.halted.wait(30)
+        second.start()
+        second.join(0.1)
+        assert second.is_alive()
+    finally:
+        Halting.may_go_on.set()
+    first.join()
+    second.join()
 
 
 # --- the limit, on drawn servers ------------------------------------------------------------
