@@ -63,14 +63,14 @@ FAULTS = [
     Fault(
         "one more in flight than the limit",
         "run/gate.py",
-        "            while turns and self.in_flight < self.limit:",
-        "            while turns and self.in_flight <= self.limit:",
+        "            while turns and self.in_flight < self.limit and",
+        "            while turns and self.in_flight <= self.limit and",
     ),
     Fault(
         "a failure keeps its permit",
         "run/work.py",
-        "value)\n                gate.give_back()\n",
-        "value)\n                if success:\n                    gate.give_back()\n",
+        "success, value)\n                gate.give_back()\n",
+        "success, value)\n                if success:\n                    gate.give_back()\n",
     ),
     Fault(
         "a failure does not stop a fail-fast run",

@@ -243,18 +243,34 @@ class Executor(ABC, Generic[R]):
 
     def _take(self) -> Job | None:
         """Return the next job to send, with its permit, or None where there is none now."""
-        while (job := self._gate.take()) is not None:
-            try:
-                refusal = job.begin()
-            except Exception as exc:  # somebody else has resolved the future that we handed out
-                refusal = exc
-            if refusal is None:
-                job.attempts += 1
-                return job
-            job.work.settle(job, False, refusal, final=True)
+        jobs = self._take_many(1)
+        return jobs[0] if jobs else None
+
+    def _take_many(self, most: int) -> list[Job]:
+        """Return up to `most` jobs to send, each with its permit; none where there are none now.
+
+        They are to be sent at once: no stop reaches a job that is taken. A strategy that would
+        rather wait for more to send together waits before it takes.
+        """
+        while jobs := self._gate.take(most):
+            wanted = [job for job in jobs if self._begin(job)]
+            if wanted:
+                return wanted
         if self._shut_down:
             self._let_timestamps_go()
-        return None
+        return []
+
+    def _begin(self, job: Job) -> bool:
+        """Say whether to send `job`, whose turn has come; it has settled if not."""
+        try:
+            refusal = job.begin()
+        except Exception as exc:  # somebody else has resolved the future that we handed out
+            refusal = exc
+        if refusal is None:
+            job.attempts += 1
+            return True
+        job.work.settle(job, False, refusal, final=True)
+        return False
 
     def _execute_async(self, job: Job) -> Any:
         """Hand `job` to the session; return the response future."""

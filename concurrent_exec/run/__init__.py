@@ -9,7 +9,7 @@ from concurrent_exec.run.source import Source
 from concurrent_exec.run.submissions import Submissions
 from concurrent_exec.run.telling import tell
 from concurrent_exec.run.timer import SystemClock
-from concurrent_exec.run.work import Work
+from concurrent_exec.run.work import Work, succeed_all
 
 __all__ = [
     "Gate",
@@ -21,5 +21,6 @@ __all__ = [
     "Submissions",
     "SystemClock",
     "Work",
+    "succeed_all",
     "tell",
 ]

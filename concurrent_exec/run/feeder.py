@@ -25,15 +25,15 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
     try:
         while True:
             with run.gate.lock:
-                demand = run.demand()
-            if demand is None:
+                room = run.demand()
+            if room is None:
                 return
-            if demand:
-                pull_one(run)
+            if not room:
+                run.doorbell.get()
+            while room > 0 and pull_one(run):
+                room -= 1  # a delivery may have made more meanwhile, which can wait
                 if run.gate.may_take():
                     launch()
-            else:
-                run.doorbell.get()
     except BaseException as exc:  # it has nobody above it to tell, but the run's caller
         run.end_of_input(exc.with_traceback(None))
     finally:
@@ -41,8 +41,11 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
         run.source.iterator = None
 
 
-def pull_one(run: Run) -> None:
-    """Pull one statement into the run, or learn that the input is at its end or raises."""
+def pull_one(run: Run) -> bool:
+    """Pull one statement into the run, or learn that the input is at its end or raises.
+
+    Returns whether the run may want more.
+    """
     source = run.source
     assert source.iterator is not None
     index = run.pulled
@@ -51,7 +54,7 @@ def pull_one(run: Run) -> None:
             item = next(source.iterator)
         except StopIteration:
             run.end_of_input(None)
-            return
+            return False
         statement, parameters = source.pair(index, item)
         lanes = run.lanes
         lane = None if lanes is None else lanes.lane_of(index, statement, parameters)
@@ -59,5 +62,5 @@ def pull_one(run: Run) -> None:
         # This frame refers to the run, which is about to refer to the exception.
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
         run.end_of_input(exc)
-    else:
-        run.offer(statement, parameters, lane)
+        return False
+    return run.offer(statement, parameters, lane)

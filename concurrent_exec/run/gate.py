@@ -69,11 +69,12 @@ class Gate:
         """Say whether `take` is worth calling; a hint that needs no lock."""
         return bool(self._turns) and self.in_flight < self.limit and not self._holding_back
 
-    def take(self) -> Job | None:
-        """Return the next job together with a permit to send it, or None where there is none.
+    def take(self, most: int) -> list[Job]:
+        """Return up to `most` jobs, each together with a permit to send it; maybe none.
 
         Whoever gets a job must see to it that it settles: that gives the permit back.
         """
+        jobs: list[Job] = []
         # These outlive the lock: the last reference to a run may be its turn.
         gone: list[Work] = []
         unwanted: list[object] = []
@@ -82,7 +83,7 @@ class Gate:
         pause = 0.0
         with self.lock:
             turns = self._turns
-            while turns and self.in_flight < self.limit:
+            while turns and self.in_flight < self.limit and len(jobs) < most:
                 if rate is not None and (pause := rate.wait(now)) > 0 and not self._turn_to_free():
                     break
                 work = turns[0]
@@ -97,15 +98,16 @@ class Gate:
                     self.in_flight += 1
                     if rate is not None and not work.expired:
                         rate.take(now)
-                    return job
+                    jobs.append(job)
             if turns and pause > 0 and not self._holding_back and self.in_flight < self.limit:
                 self._holding_back = True
             else:
                 pause = 0.0
-            self._tell_if_idle()
+            if not jobs:
+                self._tell_if_idle()
         if pause > 0:
             self.call_later(max(pause, SHORTEST_PAUSE), self.go_on)
-        return None
+        return jobs
 
     def give_back(self) -> None:
         """Return a permit. Lock held."""

@@ -283,31 +283,33 @@ class Run(Work):
 
     # ---- the feeding side ----
 
-    def demand(self) -> bool | None:
-        """Say whether to pull: yes, or None for never more, or no for "wait for the ring".
+    def demand(self) -> int | None:
+        """Return how many statements to pull, None for never more, or 0 for "wait for the ring".
 
-        Asked by the one who feeds; a no is followed by a ring once there is room. Lock held.
+        Asked by the one who feeds; a 0 is followed by a ring once there is room. Lock held.
         """
         if self.stopped or self.closed or self._no_more_input:
             return None
-        self._feeder_waits = self.room <= 0
-        return not self._feeder_waits
+        room = self.room
+        self._feeder_waits = room <= 0
+        return max(room, 0)
 
-    def offer(self, statement: Any, parameters: Any, lane: Lane | None) -> None:
-        """Take what was pulled; it is dropped where the run has stopped meanwhile."""
+    def offer(self, statement: Any, parameters: Any, lane: Lane | None) -> bool:
+        """Take what was pulled; return False, and drop it, where the run has stopped meanwhile."""
         with self.gate.lock:
             if self.stopped or self.closed or self._cut_off or self.expired:
-                return
+                return False
             index = self.pulled
             self.pulled += 1
             if lane is not None and lane.busy:
                 lane.queue.append((index, statement, parameters))
                 self._in_lanes += 1
-                return
+                return True
             if lane is not None:
                 lane.busy = True
             self._ready.append(self._job(index, statement, parameters, lane))
             self.gate.enqueue(self)
+            return True
 
     def end_of_input(self, error: BaseException | None) -> None:
         """Note that the input is at its end, or has raised `error`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -167,6 +167,32 @@ class Work(ABC):
         self._resting.clear()
         self.gate.rests_no_more(self)
         return resting
+
+
+def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
+    """Settle jobs of one gate with their results, as `Job.succeed` settles one. Never raises.
+
+    The lock is taken once for all of them, which is what a strategy gains that has many answers
+    at a time.
+    """
+    if not outcomes:
+        return
+    gate = outcomes[0][0].work.gate
+    if gate.limiter is not None:  # which is told of each
+        for job, value in outcomes:
+            job.succeed(value)
+        return
+    concluded: list[tuple[Told, object]] = []
+    with gate.lock:
+        for job, value in outcomes:
+            if not job.settled:
+                job.settled = True
+                concluded.append(job.work.conclude(job, True, value))
+                gate.give_back()
+    callbacks = [callback for callback, _ in concluded if callback is not None]
+    del concluded  # outside the lock: the statements it discards are the user's objects
+    for callback in callbacks:
+        tell(callback, gate)
 
 
 def _attempt(job: Job, error: BaseException, sent: bool) -> FailedAttempt:
