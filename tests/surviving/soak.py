@@ -3,9 +3,11 @@
     python -m tests.surviving.soak callback scripted 1000000
     python -m tests.surviving.soak callback real 1200 TABLE
 
-The amount is of statements, or with a real session of seconds. One half of it is a single stream;
-the other half are rounds of short runs of every kind: lists, futures, failures, retries, and runs
-that are closed or dropped half-way. It prints a line of JSON for each sample.
+The amount is of statements, or with a real session of seconds. One half of it is a single stream,
+whose input pauses now and then until nothing is under way; the other half are rounds of short runs
+of every kind: lists, futures, failures, retries, and runs that are closed or dropped half-way. It
+prints a line of JSON for each sample, of three series: "stream" in the midst of it, "pauses" when
+it is at rest, and "rounds" between them.
 """
 
 from __future__ import annotations
@@ -38,9 +40,13 @@ from tests.surviving.support import Ledger
 
 CONCURRENCY = 8
 BUFFERSIZE = 32
+FEEDER = "concurrent_exec-feeder"
+"""The name of the thread that pulls a stream's input."""
 SAMPLES = 40
-"""Of each half; fewer where the amount is small and the machine slow."""
+"""Of each series; fewer where the amount is small and the machine slow."""
 FEWEST_SAMPLES = 15
+STRETCH = 50
+"""Statements of a stream, at least, before a sample in its midst and from there to a pause."""
 KEYS = 1_000
 """Rows that are written, over and over."""
 SIZE = 20
@@ -53,6 +59,7 @@ class Samples:
 
     def __init__(self) -> None:
         self.in_cycles: Counter[str] = Counter()
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         gc.collect()  # what the imports have left
 
     def look_for_cycles(self) -> None:
@@ -67,11 +74,11 @@ class Samples:
         # Frees what the interpreter keeps for later use, too, so that blocks count what is used.
         gc.collect()
 
-    def at_rest(self, statements: int) -> None:
-        """Print what there is when all is over."""
-        wait_for(lambda: not our_threads())
+    def at_rest(self, series: str, statements: int, feeders: int = 0) -> None:
+        """Print what there is when nothing is under way, and only so many feeders wait."""
+        wait_for(lambda: [each.name for each in our_threads()] == [FEEDER] * feeders, 60)
         self.look_for_cycles()
-        self._print("rounds", statements)
+        self._print(series, statements)
 
     def in_midst(self, statements: int) -> None:
         """Print what there is while a stream goes on."""
@@ -79,11 +86,11 @@ class Samples:
             gc.collect()  # each request of a driver's is a cycle, and they come and go
         self._print("stream", statements)
 
-    def _print(self, half: str, statements: int) -> None:
-        with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[1])
+    def _print(self, series: str, statements: int) -> None:
+        # Read without a file object, which would leave a block of memory each time.
+        pages = int(os.pread(self._statm, 100, 0).split()[1])
         say(
-            half=half,
+            series=series,
             statements=statements,
             blocks=sys.getallocatedblocks(),
             resident=pages * resource.getpagesize(),
@@ -163,18 +170,52 @@ class RealWork(Work):
         return self.ledger.row(number % KEYS)
 
 
+class PausingInput:
+    """Rows without end, which stop coming at a pause, until they are told to go on."""
+
+    def __init__(self, work: Work, budget: Budget) -> None:
+        self._work = work
+        self._budget = budget
+        self._go_on = threading.Event()
+        self.midst = self.pause = -1
+        """After how many statements the latest sample is due in the midst, and at rest."""
+        self.pauses = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for number in itertools.count(1):
+            if number % STRETCH == 0:
+                # Told before the row is given, so that whoever reads its result knows.
+                if self.midst > self.pause:
+                    self.pause = number
+                    self._go_on.clear()
+                elif self._budget.used(number) * SAMPLES >= self.pauses:
+                    self.midst = number
+            yield self._work.row(number)
+            if number == self.pause:
+                self._go_on.wait()
+
+    def go_on(self) -> None:
+        """End the pause."""
+        self.pauses += 1
+        self._go_on.set()
+
+
 def one_stream(executor: Executor[Any], work: Work, budget: Budget, samples: Samples) -> int:
     """Read one run for as long as there is budget; return how many statements that were."""
-    rows = (work.row(number) for number in itertools.count())
-    done = taken = 0
+    rows = PausingInput(work, budget)
+    done = 0
     with executor.map(work.write, rows, buffersize=BUFFERSIZE) as results:
         for _ in results:
             done += 1
-            if done % 50 == 0 and (used := budget.used(done)) * SAMPLES >= taken:
+            if done == rows.midst:
                 samples.in_midst(done)
-                taken += 1
-                if used >= 1 and taken >= FEWEST_SAMPLES:
+            elif done == rows.pause:
+                del _
+                samples.at_rest("pauses", done, feeders=1)
+                if budget.used(done) >= 1 and rows.pauses >= FEWEST_SAMPLES:
                     break
+                rows.go_on()
+    rows.go_on()
     return done
 
 
@@ -250,7 +291,7 @@ def rounds(
             done += dropped_executor(make_executor(), work)
             used = budget.used(done)
             if used * SAMPLES >= taken:
-                samples.at_rest(done)
+                samples.at_rest("rounds", done)
                 taken += 1
                 if used >= 1 and taken >= FEWEST_SAMPLES:
                     return done
@@ -271,12 +312,12 @@ def _soak(name: str, work: Work, budget: Callable[[], Budget]) -> None:
     def make_executor() -> Executor[Any]:
         return EXECUTORS[name](work.session, concurrency=CONCURRENCY)
 
+    threads.LINGER = 0.02  # so that they soon come to rest
     samples = Samples()
     started = time.monotonic()
     with make_executor() as executor:
         done = one_stream(executor, work, budget(), samples)
     del executor
-    threads.LINGER = 0.02  # so that those of the short runs soon come to rest
     done += rounds(make_executor, work, budget(), samples)
     seconds = time.monotonic() - started
     if gc.isenabled():
