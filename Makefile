@@ -28,7 +28,9 @@ MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
 # The steps build on each other, and both environments install from the same folder.
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 .PHONY: help demo test proof lint types format constraints clean FORCE \
 	check-tools check-python check-cassandra check-go $(TESTS) $(PROOFS) $(TYPES)
 
@@ -39,10 +41,12 @@ help: ## list these targets
 demo: $(if $(CONCURRENT_EXEC_CONTACT_POINTS),check-python,check-tools) .venv/cassandra/complete ## load real rows into a real Cassandra and read them back (DEMO_ARGS=...)
 	.venv/cassandra/bin/python demo/flights.py $(DEMO_ARGS)
 
-test: check-tools check-go lint types $(TESTS) ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
+# Both drivers' tests at once, as they mostly wait; each one's output comes whole when it has ended.
+test: check-tools check-go lint types ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
+	+@$(MAKE) --no-print-directory --jobs=$(words $(TESTS)) --output-sync=target SIDE_BY_SIDE=1 $(TESTS)
 
 $(TESTS): test-%: .venv/%/complete
-	.venv/$*/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/$*/bin/python -m pytest -o cache_dir=.pytest_cache/$* $(PYTEST_ARGS)
 
 proof: check-tools check-go $(PROOFS) ## run the same proofs on both drivers at full size
 
