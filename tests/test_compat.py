@@ -41,8 +41,9 @@ from concurrent_exec import (
     execute_concurrent_with_args,
 )
 from concurrent_exec.testing import Reply, Request, ScriptedInput, ScriptedSession
+from tests.conftest import PROOF
 
-MANY = 200_000
+MANY = 200_000 if PROOF else 20_000
 SIZES = (0, 1, 2, 7, 10, 99, 100, 101, 199, 200, 201)
 
 Options = Callable[[Any, int], dict[str, Any]]

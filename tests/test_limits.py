@@ -58,13 +58,13 @@ def times_of_sending(
 
 
 @any_executor
-@pytest.mark.parametrize("rate", [0.5, 10, 1000.0])
-def test_a_rate_holds_and_is_used(make_executor: MakeExecutor, rate: float) -> None:
-    count = int(rate * 20)
+@pytest.mark.parametrize(("rate", "seconds"), [(0.5, 20.0), (10, 20.0), (1000.0, 4.0)])
+def test_a_rate_holds_and_is_used(make_executor: MakeExecutor, rate: float, seconds: float) -> None:
+    count = int(rate * seconds)
     times = times_of_sending(
         make_executor,
         rate,
-        20.0,
+        seconds,
         lambda executor: executor.map("q", numbered(2 * count), buffersize=2 * count),
     )
     assert abs(len(times) - count) <= 1 + rate * 0.06

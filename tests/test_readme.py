@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PROOF
+
+ROWS = 10_000 if PROOF else 1_000
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -22,12 +25,12 @@ def sample(mark: str) -> str:
 @pytest.mark.cluster
 def test_the_first_ten_lines(session: Any, capsys: pytest.CaptureFixture[str]) -> None:
     connecting = 'Cluster(["127.0.0.1"]).connect()'
-    code = sample(connecting).replace(connecting, "the_session")
+    code = sample(connecting).replace(connecting, "the_session").replace("10_000", f"{ROWS}")
     try:
         exec(code, {"the_session": session})
     finally:
         session.execute("DROP KEYSPACE IF EXISTS shop", timeout=30)
-    assert capsys.readouterr().out.splitlines() == [f"user {number}" for number in range(10_000)]
+    assert capsys.readouterr().out.splitlines() == [f"user {number}" for number in range(ROWS)]
 
 
 def test_the_scripted_session() -> None:
