@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
@@ -20,18 +24,20 @@ from cassandra.policies import (
 )
 from cassandra.query import tuple_factory
 
-from concurrent_exec import CallbackExecutor, Results
+from concurrent_exec import CallbackExecutor, Executor, Results
 from concurrent_exec.cluster import LocalCassandra, Node
 from concurrent_exec.connect import ConnectionOptions, connect
-from tests.conftest import PROOF
-from tests.executors import any_executor
+from tests.conftest import PROOF, REQUEST_TIMEOUT
+from tests.executors import EXECUTORS
 from tests.integration.support import wait_for
-from tests.surviving.support import PATIENT, Ledger, MakeExecutor, Record, Told, value_of
+from tests.surviving.support import PATIENT, Ledger, Record, Told, value_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_600 if PROOF else 400)]
 
-COUNT = 100_000 if PROOF else 2_500
-"""Statements of each of four runs: half of the writes and of the reads are with Retry."""
+COUNT = 100_000 if PROOF else 1_200
+"""Statements of each of an executor's four runs: half of the writes and reads are with Retry."""
+CONCURRENCY = 128
+"""Of each executor: about a third of them are in flight at the node that dies, in each run some."""
 STOCK = 2_000
 """Rows to be read; each many times."""
 
@@ -50,7 +56,7 @@ def session(three_nodes: LocalCassandra) -> Iterator[Any]:
         TokenAwarePolicy(DCAwareRoundRobinPolicy()),
         retry_policy=FallthroughRetryPolicy(),
         consistency_level=ConsistencyLevel.QUORUM,
-        request_timeout=20.0,
+        request_timeout=REQUEST_TIMEOUT,
         row_factory=tuple_factory,
     )
     options = ConnectionOptions(tuple(three_nodes.contact_points), three_nodes.port)
@@ -73,14 +79,20 @@ class Crash:
     def __init__(self, node: Node, inputs: int) -> None:
         self.node = node
         self.seconds_down = 0.0
-        self._arrivals = threading.Barrier(inputs + 1)
+        # They go on from there together, so that every run is under way when it happens.
+        self._arrivals = threading.Barrier(inputs + 1, self._stand_still)
         self._over = threading.Event()
+
+    def _stand_still(self) -> None:
+        # From now on nothing comes from the node, though it is sent as much as the others: so it
+        # is no luck that each run has statements in flight there when it dies.
+        assert self.node.pid is not None
+        os.kill(self.node.pid, signal.SIGSTOP)
 
     def in_the_midst_of(self, items: Sequence[T]) -> Iterator[T]:
         """Return an input: what runs go on with while the node is down is its second third."""
         for place, item in enumerate(items):
             if place == len(items) // 3:
-                # They go on from here together, so that every run is under way when it happens.
                 self._arrivals.wait(PATIENCE)
             elif place == 2 * len(items) // 3:
                 self._over.wait()
@@ -91,6 +103,7 @@ class Crash:
         try:
             self._arrivals.wait(PATIENCE)
             wait_for(under_way, PATIENCE)
+            time.sleep(0.3)  # what waits for the node gets more and more
             started = time.monotonic()
             self.node.kill()
             self.node.start()
@@ -125,81 +138,104 @@ def stock(session: Any) -> Ledger:
     return ledger
 
 
-@any_executor
-def test_what_is_told_of_writes_and_reads_is_true(
-    make_executor: MakeExecutor,
-    three_nodes: LocalCassandra,
-    session: Any,
-    stock: Ledger,
-    record_property: Record,
-) -> None:
-    node = three_nodes.nodes[1]
-    before = host_id(session, node), node.pid
-    crash = Crash(node, inputs=4)
-    once, again = (Ledger(session, stock.table) for _ in range(2))
+@dataclass(frozen=True)
+class Trial:
+    """What one executor has under way when the node dies."""
+
+    executor: Executor[Any]
+    once: Ledger
+    again: Ledger
+    """Its writes are repeated until they succeed."""
+    runs: dict[str, tuple[Results[Any], Future[Told]]]
+
+    def under_way(self) -> bool:
+        """Whether the node has been sent what it takes to fill the executor, or enough."""
+        return self.executor.statistics().in_flight == CONCURRENCY or all(
+            run.statistics().started > COUNT // 3 + 50 for run, _ in self.runs.values()
+        )
+
+
+KEYS = [(7 * place) % STOCK for place in range(COUNT)]
+"""The rows that are read."""
+
+
+def begin(executor: Executor[Any], stock: Ledger, crash: Crash, pool: ThreadPoolExecutor) -> Trial:
+    """Start the four runs of an executor, and to read their results."""
+    once, again = (Ledger(stock.session, stock.table) for _ in range(2))
     again.insert.is_idempotent = True
-    keys = [(7 * place) % STOCK for place in range(COUNT)]
 
     def read_right(index: int, rows: Any) -> None:
-        assert list(rows) == [(keys[index], value_of(stock.run, keys[index]))]
+        assert list(rows) == [(KEYS[index], value_of(stock.run, KEYS[index]))]
 
-    with make_executor(session) as executor, ThreadPoolExecutor(5) as pool:
-
-        def run(statement: Any, parameters: list[Any], check: Any, **options: Any) -> Any:
-            results = executor.map(
-                statement,
-                crash.in_the_midst_of(parameters),
-                raise_on_first_error=False,
-                **options,
-            )
-            return results, pool.submit(Told.by, results, check)
-
-        rows_to_read = [(stock.run, key) for key in keys]
-        runs = {
-            "writes": run(once.insert, [once.row(key) for key in range(COUNT)], is_empty),
-            "reads": run(stock.select, rows_to_read, read_right),
-            "writes with Retry": run(
-                again.insert, [again.row(key) for key in range(COUNT)], is_empty, retry=PATIENT
-            ),
-            "reads with Retry": run(
-                stock.select, rows_to_read, read_right, retry=PATIENT, assume_idempotent=True
-            ),
-        }
-        crashed = pool.submit(
-            crash.happen,
-            lambda: all(
-                results.statistics().started > COUNT // 3 + 50 for results, _ in runs.values()
-            ),
+    def run(statement: Any, parameters: list[Any], check: Any, **options: Any) -> Any:
+        results = executor.map(
+            statement, crash.in_the_midst_of(parameters), raise_on_first_error=False, **options
         )
-        told = {name: future.result() for name, (_, future) in runs.items()}
-        crashed.result()
+        return results, pool.submit(Told.by, results, check)
+
+    reads = [(stock.run, key) for key in KEYS]
+    careful = {"retry": PATIENT, "assume_idempotent": True}
+    runs = {
+        "writes": run(once.insert, [once.row(key) for key in range(COUNT)], is_empty),
+        "reads": run(stock.select, reads, read_right),
+        "writes with Retry": run(
+            again.insert, [again.row(key) for key in range(COUNT)], is_empty, retry=PATIENT
+        ),
+        "reads with Retry": run(stock.select, reads, read_right, **careful),
+    }
+    return Trial(executor, once, again, runs)
+
+
+def test_what_is_told_of_writes_and_reads_is_true(
+    three_nodes: LocalCassandra, session: Any, stock: Ledger, record_property: Record
+) -> None:
+    """All executors are at it when the node dies, each with four runs."""
+    node = three_nodes.nodes[1]
+    before = host_id(session, node), node.pid
+    crash = Crash(node, inputs=4 * len(EXECUTORS))
+    with ThreadPoolExecutor(4 * len(EXECUTORS)) as pool, ExitStack() as executors:
+        trials = {
+            name: begin(
+                executors.enter_context(make_executor(session, concurrency=CONCURRENCY)),
+                stock,
+                crash,
+                pool,
+            )
+            for name, make_executor in EXECUTORS.items()
+        }
+        crash.happen(lambda: all(trial.under_way() for trial in trials.values()))
         after = host_id(session, node), node.pid
         assert after[0] == before[0]
         assert after[1] != before[1]
-
         record_property(
             "seconds from the kill until the node served again", f"{crash.seconds_down:.1f}"
         )
-        for name, (results, _) in runs.items():
-            record_property(name, counted(results, told[name]))
+        for name, trial in trials.items():
+            told = {what: future.result() for what, (_, future) in trial.runs.items()}
+            for what, (results, _) in trial.runs.items():
+                record_property(f"{name}: {what}", counted(results, told[what]))
+            check(trial, told, stock)
 
-        # The death was felt: else this would show nothing.
-        assert told["writes"].failed
-        assert told["reads"].failed
-        assert runs["writes with Retry"][0].statistics().retries
-        assert runs["reads with Retry"][0].statistics().retries
-        for name in ("writes", "reads"):
-            for index, result in told[name].failed.items():
-                assert isinstance(result.result_or_exc, FAILURES), repr(result.result_or_exc)
-                assert (result.index, result.attempts) == (index, 1)
-                parameters = once.row(index) if name == "writes" else rows_to_read[index]
-                assert result.parameters == parameters
-        assert not told["writes with Retry"].failed
-        assert not told["reads with Retry"].failed
 
-        # What failed may have been written all the same; what succeeded was.
-        assert told["writes"].succeeded <= once.written(executor) <= set(range(COUNT))
-        assert again.written(executor) == set(range(COUNT))
+def check(trial: Trial, told: dict[str, Told], stock: Ledger) -> None:
+    """See that what an executor told is true."""
+    # The death was felt: else this would show nothing.
+    assert told["writes"].failed
+    assert told["reads"].failed
+    assert trial.runs["writes with Retry"][0].statistics().retries
+    assert trial.runs["reads with Retry"][0].statistics().retries
+    for name in ("writes", "reads"):
+        for index, result in told[name].failed.items():
+            assert isinstance(result.result_or_exc, FAILURES), repr(result.result_or_exc)
+            assert (result.index, result.attempts) == (index, 1)
+            row = trial.once.row(index) if name == "writes" else (stock.run, KEYS[index])
+            assert result.parameters == row
+    assert not told["writes with Retry"].failed
+    assert not told["reads with Retry"].failed
+
+    # What failed may have been written all the same; what succeeded was.
+    assert told["writes"].succeeded <= trial.once.written(trial.executor) <= set(range(COUNT))
+    assert trial.again.written(trial.executor) == set(range(COUNT))
 
 
 def counted(results: Results[Any], told: Told) -> str:
