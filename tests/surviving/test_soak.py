@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +23,11 @@ from tests.surviving.support import Ledger, Record, environment_for, watched
 
 STATEMENTS = 1_000_000 if PROOF else 20_000
 SECONDS = 1_200 if PROOF else 6
-"""Of a real session; all executors' at the same time."""
+"""How long a real session is soaked."""
 PATIENCE = 1_700 if PROOF else 110
-"""Seconds in which it must be done; a hang is a failure."""
+"""Seconds in which one must be done; a hang is a failure."""
+
+pytestmark = pytest.mark.timeout(len(EXECUTORS) * PATIENCE)
 
 WINDOW = (soak.BUFFERSIZE + soak.CONCURRENCY) * 30
 """Blocks of memory of as many statements as a stream may have under way: each has some 20."""
@@ -37,8 +41,6 @@ the rounds, which have hundreds of runs. With a script the pauses mostly differ 
 a driver has work of its own."""
 MOST_BYTES = 4_000_000
 """How much more memory there may be by the system's count, which is a coarse one."""
-
-any_name = pytest.mark.parametrize("name", EXECUTORS)
 
 
 @dataclass(frozen=True)
@@ -110,32 +112,49 @@ def soaked(
     assert not classes
 
 
-@any_name
-def test_a_scripted_session(name: str, record_property: Record) -> None:
-    soaked(name, "scripted", STATEMENTS, environment=environment_for(None), record=record_property)
+def all_soaked(
+    kind: str,
+    arguments: Callable[[str], tuple[object, ...]],
+    workers: int,
+    environment: dict[str, str],
+    record: Record,
+) -> None:
+    """Soak every executor, so many side by side; `arguments` is given the name of each."""
+
+    def soak_of(name: str) -> None:
+        def record_of(what: str, figure: object) -> None:
+            record(f"{name}: {what}", figure)
+
+        soaked(name, kind, *arguments(name), environment=environment, record=record_of)
+
+    with ThreadPoolExecutor(workers) as pool:
+        ended = [pool.submit(soak_of, name) for name in EXECUTORS]
+    for each in ended:
+        each.result()
+
+
+def test_a_scripted_session(record_property: Record) -> None:
+    """As many side by side as there are processors, as it is those that they need."""
+    workers = os.cpu_count() or 1
+    environment = environment_for(None)
+    all_soaked("scripted", lambda name: (STATEMENTS,), workers, environment, record_property)
 
 
 @pytest.mark.cluster
 def test_a_real_session(
     cassandra: ConnectionOptions, session: Any, keyspace: str, record_property: Record
 ) -> None:
-    """One for each executor, all side by side: it is time that they need, not much of a machine."""
-
+    """All side by side: it is time that they need."""
     tables = {name: f"{keyspace}.rows_of_soak_{name}" for name in EXECUTORS}
     for table in tables.values():
         Ledger.create(session, table)
-
-    def soak_of(name: str) -> None:
-        def record(what: str, figure: object) -> None:
-            record_property(f"{name}: {what}", figure)
-
-        environment = environment_for(cassandra)
-        soaked(name, "real", SECONDS, tables[name], environment=environment, record=record)
-
-    with ThreadPoolExecutor(len(EXECUTORS)) as pool:
-        ended = [pool.submit(soak_of, name) for name in EXECUTORS]
-    for each in ended:
-        each.result()
+    all_soaked(
+        "real",
+        lambda name: (SECONDS, tables[name]),
+        len(EXECUTORS),
+        environment_for(cassandra),
+        record_property,
+    )
 
 
 def test_a_cycle_is_told_from_what_it_holds() -> None:
