@@ -33,6 +33,13 @@ settings.load_profile("test")
 OWN_CLUSTER = bool(os.environ.get("CONCURRENT_EXEC_CONTACT_POINTS"))
 """Whether the tests run against a cluster of the user's own."""
 
+if not PROOF:
+    # The nodes of `make test` live for minutes: what they are compiled to by the second, thorough
+    # compiler costs more than it brings. Without it a start takes 6 s of CPU instead of 12, and the
+    # first 30,000 inserts 7 s instead of 16.
+    given = os.environ.get("JAVA_TOOL_OPTIONS", "")
+    os.environ["JAVA_TOOL_OPTIONS"] = f"{given} -XX:TieredStopAtLevel=1".strip()
+
 REQUEST_TIMEOUT = 30.0
 """Seconds: a busy machine is no failure, and a hang is one after pytest's own limit."""
 
