@@ -47,7 +47,11 @@ demo: $(if $(CONCURRENT_EXEC_CONTACT_POINTS),check-python,check-tools) .venv/cas
 	.venv/cassandra/bin/python demo/flights.py $(DEMO_ARGS)
 
 test: check-tools check-go lint types ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
-	+@$(AT_ONCE) $(TESTS)
+	+@$(AT_ONCE) $(TESTS) || { \
+		echo 'make: tests that failed, of which more is said above:' >&2; \
+		grep -s : $(DRIVERS:%=.pytest_cache/%/v/cache/lastfailed) /dev/null >&2; \
+		exit 1; \
+	}
 
 $(TESTS): test-%: .venv/%/complete
 	.venv/$*/bin/python -m pytest -o cache_dir=.pytest_cache/$* $(PYTEST_ARGS)
