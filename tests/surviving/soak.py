@@ -77,7 +77,10 @@ class Samples:
     def at_rest(self, series: str, statements: int, feeders: int = 0) -> None:
         """Print what there is when nothing is under way, and only so many feeders wait."""
         wait_for(lambda: [each.name for each in our_threads()] == [FEEDER] * feeders, 60)
-        self.look_for_cycles()
+        if gc.isenabled():
+            gc.collect()  # its cycles are a driver's
+        else:
+            self.look_for_cycles()
         self._print(series, statements)
 
     def in_midst(self, statements: int) -> None:
@@ -322,8 +325,8 @@ def _soak(name: str, work: Work, budget: Callable[[], Budget]) -> None:
     seconds = time.monotonic() - started
     if gc.isenabled():
         # The collector has been at work: only of the last few runs is it known what they leave.
+        gc.collect()
         gc.disable()
-        samples.in_cycles.clear()
         for _ in range(10):
             with make_executor() as executor:
                 short_runs(executor, work)
