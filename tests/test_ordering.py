@@ -139,6 +139,9 @@ def test_a_fail_fast_run_raises_the_failure_though_others_before_it_were_not_sen
     results = stage.executor.map("q", [("a", 1), ("a", 2), ("b", 1)], order_by=by_first)
     first, other = stage.pending
     fail(other)
+    assert stage.pending == [
+        first
+    ]  # so that the run has heard of the failure before it is told more
     first.succeed()
     assert next(results).success
     with pytest.raises(OperationTimedOut) as caught:
