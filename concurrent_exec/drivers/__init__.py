@@ -13,7 +13,16 @@ except ModuleNotFoundError as exc:
     ) from exc
 
 from concurrent_exec.drivers.keys import partition_key
+from concurrent_exec.drivers.requests import answer, answered, sent
 from concurrent_exec.drivers.results import detached, result_set
 from concurrent_exec.drivers.timestamps import FirstTimestamps
 
-__all__ = ["FirstTimestamps", "detached", "partition_key", "result_set"]
+__all__ = [
+    "FirstTimestamps",
+    "answer",
+    "answered",
+    "detached",
+    "partition_key",
+    "result_set",
+    "sent",
+]

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack
 from weakref import WeakMethod, WeakSet, finalize
 
-from concurrent_exec.drivers import FirstTimestamps, partition_key
+from concurrent_exec.drivers import FirstTimestamps, partition_key, sent
 from concurrent_exec.model import (
     Clock,
     ExecutorShutdownError,
@@ -277,13 +277,19 @@ class Executor(ABC, Generic[R]):
         if self._gate.limiter is not None:
             self._gate.sends(job)
         if job.sending.retry is None:
-            return self.session.execute_async(job.statement, job.parameters, **job.sending.options)
-        assert self._timestamps is not None
-        self._timestamps.expect(job)
-        try:
-            return self.session.execute_async(job.statement, job.parameters, **job.sending.options)
-        finally:
-            self._timestamps.expect(None)
+            future = self._hand_over(job)
+        else:
+            assert self._timestamps is not None
+            self._timestamps.expect(job)
+            try:
+                future = self._hand_over(job)
+            finally:
+                self._timestamps.expect(None)
+        sent(future)
+        return future
+
+    def _hand_over(self, job: Job) -> Any:
+        return self.session.execute_async(job.statement, job.parameters, **job.sending.options)
 
     # ---- inside ----
 

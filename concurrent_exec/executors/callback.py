@@ -8,7 +8,7 @@ from functools import partial
 from threading import local
 from typing import Any, TypeVar
 
-from concurrent_exec.drivers import result_set
+from concurrent_exec.drivers import answered, result_set
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
 from concurrent_exec.run import Job
@@ -90,6 +90,7 @@ class CallbackExecutor(Executor[R]):
     def _on_success(self, rows: Any, future: Any, job: Job) -> None:
         # A future calls its callbacks again for each further page that is fetched.
         future.clear_callbacks()
+        answered(future)
         try:
             result = result_set(future, rows)
         except Exception as exc:
@@ -99,6 +100,7 @@ class CallbackExecutor(Executor[R]):
 
     def _on_failure(self, exc: BaseException, future: Any, job: Job) -> None:
         future.clear_callbacks()
+        answered(future)
         self._go_on(partial(job.fail, exc))
 
     def _go_on(self, settle: Callable[[], None]) -> None:

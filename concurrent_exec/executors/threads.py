@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock, Thread
 from typing import TypeVar
 
-from concurrent_exec.drivers import detached
+from concurrent_exec.drivers import answer, detached
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
 from concurrent_exec.run import Job
@@ -102,7 +102,7 @@ class ThreadExecutor(Executor[R]):
             job.fail(exc, sent=False)
             return
         try:
-            result = detached(future.result())
+            result = detached(answer(future))
         except BaseException as exc:
             job.fail(exc)
         else:
