@@ -123,14 +123,20 @@ FAULTS = [
     Fault(
         "answers within execute_async recurse",
         "executors/callback.py",
-        "        if here.launching:\n            return\n",
-        "",
+        "            here.noted = True\n            return\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a permit that is freed while sending is forgotten",
+        "executors/callback.py",
+        "            here.noted = True\n            return\n",
+        "            return\n",
     ),
     Fault(
         "what execute_async raises is lost",
         "executors/callback.py",
-        "            job.fail(exc)\n            if not isinstance",
-        "            if not isinstance",
+        "            job.fail(exc, sent=sent)\n",
+        "",
     ),
     Fault(
         "a worker does not wake the next",

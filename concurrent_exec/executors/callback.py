@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 class _Here(local):
     launching = False
+    noted = False
 
 
 class CallbackExecutor(Executor[R]):
@@ -51,27 +52,34 @@ class CallbackExecutor(Executor[R]):
 
     def _launch(self) -> None:
         # A statement may be answered within execute_async, and its callback calls this again:
-        # the loop that is already under way on this thread goes on with the next, so that any
+        # that leaves a note for the loop that is already under way on this thread, so that any
         # number of such answers runs on a flat stack.
         here = self._here
         if here.launching:
+            here.noted = True
             return
-        here.launching = True
+        here.launching = here.noted = True
         try:
-            while not interrupted() and (job := self._take()) is not None:
-                self._send(job)
+            while here.noted:
+                here.noted = False
+                self._send_some(self._gate.free_permits())
         finally:
             here.launching = False
 
+    def _send_some(self, most: int) -> None:
+        # No more than there are permits now: whoever frees another sends for it. Else this thread
+        # and the driver's I/O thread would both send all the time, and contend for the
+        # interpreter (20 us a statement).
+        for _ in range(most):
+            if interrupted() or (job := self._take()) is None:
+                return
+            self._send(job)
+
     def _send(self, job: Job) -> None:
+        sent = False
         try:
             future = self._execute_async(job)
-        except BaseException as exc:
-            job.fail(exc, sent=False)
-            if not isinstance(exc, Exception):
-                raise
-            return
-        try:
+            sent = True
             arguments = (future, job)
             future.add_callbacks(
                 self._on_success,
@@ -80,7 +88,8 @@ class CallbackExecutor(Executor[R]):
                 errback_args=arguments,
             )
         except BaseException as exc:
-            job.fail(exc)
+            job.fail(exc, sent=sent)
+            self._launch()  # which leaves a note that its permit is free
             if not isinstance(exc, Exception):
                 raise
         else:

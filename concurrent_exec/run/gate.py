@@ -69,6 +69,10 @@ class Gate:
         """Say whether `take` is worth calling; a hint that needs no lock."""
         return bool(self._turns) and self.in_flight < self.limit and not self._holding_back
 
+    def free_permits(self) -> int:
+        """Return how many more may be in flight; a hint that needs no lock."""
+        return self.limit - self.in_flight
+
     def take(self, most: int) -> list[Job]:
         """Return up to `most` jobs, each together with a permit to send it; maybe none.
 
