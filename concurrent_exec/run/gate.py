@@ -45,8 +45,8 @@ class Gate:
         self.limit = limit if isinstance(limit, int) else limit.limit
         self.in_flight = 0
         self.telling = 0
-        """Outcomes that are settled, and of which something is still to be told: their futures,
-        a retry policy or the limiter."""
+        """How much is done of which something is still to be told: outcomes, to their futures, a
+        retry policy or the limiter; that the rate allows nothing, to the clock."""
         self.idle = Parking()
         """Where those wait who want to see nothing in flight and nothing queued."""
         self._turns: deque[Work] = deque()
@@ -105,12 +105,14 @@ class Gate:
                     jobs.append(job)
             if turns and pause > 0 and not self._holding_back and self.in_flight < self.limit:
                 self._holding_back = True
+                self.telling += 1
             else:
                 pause = 0.0
             if not jobs:
                 self._tell_if_idle()
         if pause > 0:
             self.call_later(max(pause, SHORTEST_PAUSE), self.go_on)
+            self.told()
         return jobs
 
     def give_back(self) -> None:
