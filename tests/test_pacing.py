@@ -38,7 +38,7 @@ from tests.queueing import (
     restless,
 )
 
-SERVERS = 400 if PROOF else 16
+SERVERS = 400 if PROOF else 8
 """How many are drawn for the sweep."""
 
 # --- options --------------------------------------------------------------------------------
@@ -352,6 +352,11 @@ def test_it_reaches_the_throughput_of_the_best_fixed_level(verdicts: list[Verdic
     assert worst.throughput >= 0.88, worst
 
 
+def test_it_reaches_it_on_most_servers(verdicts: list[Verdict]) -> None:
+    share = 0.85 if PROOF else 0.7  # of few servers, one tells for much
+    assert sum(verdict.throughput >= 0.95 for verdict in verdicts) >= share * len(verdicts)
+
+
 def test_it_stays_off_the_cliff(verdicts: list[Verdict]) -> None:
     # Where the cliff begins at the knee itself, looking for more costs some; a fixed level that
     # is over the edge gets a twentieth.
@@ -380,7 +385,7 @@ CHANGES = {
     "a shorter way": replace(SERVER, latency=0.001),
     "a short queue": replace(SERVER, queue=2),
 }
-SEEDS = range(20 if PROOF else 2)
+SEEDS = range(20 if PROOF else 1)
 
 
 def since(marks: list[Mark], settled: int) -> list[Mark]:
