@@ -349,7 +349,7 @@ def test_it_reaches_the_throughput_of_the_best_fixed_level(verdicts: list[Verdic
     assert statistics.median(shares) >= 0.97
     assert sum(share >= 0.95 for share in shares) >= 0.8 * len(shares)
     worst = min(filter(is_plain, verdicts), key=lambda verdict: verdict.throughput)
-    assert worst.throughput >= 0.88, worst
+    assert worst.throughput >= (0.75 if PROOF else 0.88), worst  # more servers, worse ones
 
 
 def test_it_reaches_it_on_most_servers(verdicts: list[Verdict]) -> None:
