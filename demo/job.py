@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from cassandra.query import SimpleStatement, tuple_factory
 from tqdm import tqdm
 
 from concurrent_exec import CallbackExecutor, ExecutionResult, Executor, ThreadExecutor
+from concurrent_exec.comparing.measuring import TimedSession
+from concurrent_exec.comparing.memory import PeakMemory
 
 from . import table
 from .data import Flight, Flights
-from .measure import PeakMemory, Phase, TimedSession
+from .measure import Phase
 
 STRATEGIES: dict[str, type[Executor[Any]]] = {
     "callback": CallbackExecutor,
@@ -189,7 +192,8 @@ def _run(
     plain = driver_session.execution_profile_clone_update(
         EXEC_PROFILE_DEFAULT, row_factory=tuple_factory
     )
-    session = TimedSession(driver_session)
+    seconds = array("d")
+    session = TimedSession(driver_session, seconds.append)
     options: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
     with (
         STRATEGIES[phase.strategy](session, **options) as executor,
@@ -205,8 +209,8 @@ def _run(
                 if phase.failed >= _MOST_FAILURES:
                     break
         phase.seconds = results.statistics().elapsed
-    phase.peak_mb, phase.peak_is_own = memory.megabytes(), memory.is_own
-    phase.set_times(session.seconds)
+    phase.peak_mb, phase.peak_is_own = memory.bytes() / 1_000_000, memory.is_own
+    phase.set_times(seconds)
     if phase.failed >= _MOST_FAILURES:
         raise GivenUpError(phase)
     return phase

@@ -221,36 +221,11 @@ def test_a_cluster_that_refuses_everything_is_given_up() -> None:
 # ---- what is measured ----
 
 
-@pytest.mark.parametrize("strategy", job.STRATEGIES)
-def test_every_statement_is_timed_once(strategy: str) -> None:
-    flights = _flights(50)
-    scripted = TableSession(lambda number: Reply(rows=[row(flights[number])], at_once=True))
-    session = measure.TimedSession(scripted)
-    with job.STRATEGIES[strategy](session) as executor:
-        results = executor.map("read", [table.key(flight) for flight in flights]).all()
-    assert len(results) == len(session.seconds) == 50
-    assert all(0 <= seconds < 60 for seconds in session.seconds)
-
-
 def test_percentiles_are_those_of_the_statements() -> None:
     phase = measure.Phase("callback", "read")
     phase.set_times(array("d", [number / 1000 for number in range(101)]))
     assert phase.p50_ms == pytest.approx(50)
     assert phase.p99_ms == pytest.approx(99)
-
-
-def test_peak_memory_is_what_was_held_meanwhile() -> None:
-    first = measure.PeakMemory()
-    held = b"x" * 80_000_000
-    most = first.megabytes()
-    assert most > 80
-    del held
-    second = measure.PeakMemory()
-    assert first.is_own == second.is_own
-    if second.is_own:
-        assert second.megabytes() < most - 60
-    else:
-        assert second.megabytes() >= most
 
 
 # ---- the command line ----

@@ -36,7 +36,7 @@ ROOMS = (
     "observers",
     "bulk",
     "distributed",
-    "compare",
+    "comparing",
     "connect",
     "cluster",
     "cli",
