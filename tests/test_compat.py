@@ -363,7 +363,7 @@ def test_parameters_positions_and_defaults_are_the_drivers_own(name: str) -> Non
     assert parameters_of(OURS[name]) == theirs(name)
     executor = inspect.signature(OURS[name]).parameters["executor"]
     assert executor.kind is inspect.Parameter.KEYWORD_ONLY
-    assert executor.default == "callback"
+    assert executor.default == "auto"
 
 
 def test_the_async_function_has_cassandra_drivers_parameters_on_both_drivers() -> None:
@@ -446,7 +446,9 @@ def test_a_concurrency_below_one_is_refused(
 @any_form
 def test_an_unknown_strategy_is_refused_by_name(run: Callable[..., list[Any]]) -> None:
     for wrong in ("threads", None, 3):
-        with pytest.raises(ValueError, match="executor must be one of 'callback', 'thread'"):
+        with pytest.raises(
+            ValueError, match="executor must be one of 'auto', 'callback', 'thread'"
+        ):
             run(ScriptedSession(), numbered(1), executor=wrong)
 
 

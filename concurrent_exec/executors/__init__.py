@@ -1,7 +1,8 @@
 """The strategies: who takes a statement, and who settles it."""
 
+from concurrent_exec.executors.auto import STRATEGIES, choose, fitting
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.executors.callback import CallbackExecutor
 from concurrent_exec.executors.threads import ThreadExecutor
 
-__all__ = ["CallbackExecutor", "Executor", "ThreadExecutor"]
+__all__ = ["STRATEGIES", "CallbackExecutor", "Executor", "ThreadExecutor", "choose", "fitting"]

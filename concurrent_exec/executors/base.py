@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from threading import Lock
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, TypeVar, Unpack
 from weakref import WeakMethod, WeakSet, finalize
 
 from concurrent_exec.drivers import FirstTimestamps, partition_key, sent
@@ -64,6 +64,9 @@ class Executor(ABC, Generic[R]):
     then it looks for more, as that has freed a permit.
     """
 
+    _sends_by: ClassVar[tuple[str, ...]] = ("execute_async",)
+    """The methods of a session of which the strategy needs one."""
+
     def __init__(
         self,
         session: Session[R],
@@ -85,10 +88,10 @@ class Executor(ABC, Generic[R]):
 
         Raises TypeError or ValueError naming an option that is wrong.
         """
-        if not hasattr(session, "execute_async"):
+        if not any(hasattr(session, method) for method in self._sends_by):
             raise TypeError(
                 f"session must be a driver's session, not {type(session).__name__}: "
-                "it has no execute_async"
+                f"it has no {' and no '.join(self._sends_by)}"
             )
         for method in ("monotonic", "call_later"):
             if clock is not None and not hasattr(clock, method):

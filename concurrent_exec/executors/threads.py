@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from threading import Lock, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from concurrent_exec.drivers import answer, detached
 from concurrent_exec.executors.base import Executor
@@ -21,7 +23,12 @@ class ThreadExecutor(Executor[R]):
 
     A thread is started when there is work for it and ends after a few idle seconds. The threads
     are daemons: a statement without an answer does not keep the interpreter from exiting.
+
+    The session may have only a blocking `execute`. A failure then does not tell whether the
+    statement was sent, and counts as one that was.
     """
+
+    _sends_by = ("execute_async", "execute")
 
     def __init__(
         self,
@@ -40,6 +47,7 @@ class ThreadExecutor(Executor[R]):
             retry=retry,
             clock=clock,
         )
+        self._blocks = not hasattr(session, "execute_async")
         self._workers_lock = Lock()
         self._workers = 0
         self._idle: list[Lock] = []
@@ -95,15 +103,25 @@ class ThreadExecutor(Executor[R]):
                 bell.acquire()
 
     def _run_one(self, job: Job) -> None:
-        # What `session.execute` does, in two steps, so as to know whether it was sent.
         try:
-            future = self._execute_async(job)
+            wait = self._hand_over(job)
         except BaseException as exc:
             job.fail(exc, sent=False)
             return
         try:
-            result = detached(answer(future))
+            result = detached(wait())
         except BaseException as exc:
             job.fail(exc)
         else:
             job.succeed(result)
+
+    def _hand_over(self, job: Job) -> Callable[[], Any]:
+        """Return what waits for the answer of `job`, or raise where it was not sent."""
+        if self._blocks:
+            return partial(self._execute, job)
+        # What `session.execute` does, in two steps, so as to know whether it was sent.
+        return partial(answer, self._execute_async(job))
+
+    def _execute(self, job: Job) -> Any:
+        self._gate.sends(job)
+        return self.session.execute(job.statement, job.parameters, **job.sending.options)
