@@ -3,7 +3,7 @@
 
 # Two environments, because both drivers install the package "cassandra".
 DRIVERS := cassandra scylla
-EXTRAS := cli,demo,test
+EXTRAS := cli,compare,demo,test
 
 # Which interpreter the environments are made with; another one makes them anew.
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))

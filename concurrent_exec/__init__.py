@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from concurrent_exec import drivers as _drivers  # first: it says what to install
+from concurrent_exec.comparing import Comparison, compare
 from concurrent_exec.compat import (
     execute_concurrent,
     execute_concurrent_async,
@@ -45,6 +46,7 @@ __all__ = [
     "AdaptiveConcurrency",
     "CallbackExecutor",
     "Clock",
+    "Comparison",
     "ConcurrentExecError",
     "DeadlineExceededError",
     "ExecutionResult",
@@ -72,6 +74,7 @@ __all__ = [
     "ThreadExecutor",
     "__version__",
     "at_most_once_profile",
+    "compare",
     "execute_concurrent",
     "execute_concurrent_async",
     "execute_concurrent_with_args",

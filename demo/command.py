@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from cassandra import AlreadyExists, DriverException, UnresolvableContactPoints
-from cassandra.cluster import NoHostAvailable
+from cassandra import AlreadyExists
 
+from concurrent_exec.cli.errors import EXPECTED, in_words
 from concurrent_exec.cli.options import connection_options
-from concurrent_exec.cluster import ClusterError, LocalCassandra
-from concurrent_exec.connect import KEYS, PREFIX, ConfigurationError, ConnectionOptions, connect
+from concurrent_exec.cluster import LocalCassandra
+from concurrent_exec.connect import KEYS, PREFIX, ConnectionOptions, connect
 
 from . import job, table
 from .data import DataError, read_flights
@@ -198,20 +198,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except AlreadyExists as error:
         return _fail(f"the keyspace {error.keyspace} is there already: drop it, or name another")
-    except UnresolvableContactPoints:
-        return _fail("can't connect: none of the contact points' names is known")
-    except NoHostAvailable as error:
-        return _fail(f"can't connect: {_one_line(error)}")
-    except (ClusterError, ConfigurationError, DataError, DriverException, OSError) as error:
+    except DataError as error:
         return _fail(str(error))
+    except EXPECTED as error:
+        return _fail(in_words(error))
     finally:
         signal.signal(signal.SIGTERM, before)
     return status if isinstance(status, int) else 0
-
-
-def _one_line(error: NoHostAvailable) -> str:
-    reasons = error.errors.items() if isinstance(error.errors, dict) else ()
-    return "; ".join(f"{host}: {reason}" for host, reason in reasons) or str(error)
 
 
 def _say(line: str) -> None:

@@ -8,10 +8,9 @@ from importlib import metadata
 
 import click
 
-from concurrent_exec.cluster import ClusterError
-from concurrent_exec.connect import ConfigurationError
-
 from .cassandra import cassandra
+from .compare import compare
+from .errors import EXPECTED, in_words
 from .group import SuggestingGroup
 
 PROGRAM = "concurrent-exec"
@@ -36,12 +35,14 @@ def app() -> None:
       concurrent-exec cassandra start --nodes 3
       concurrent-exec cassandra status
       concurrent-exec cassandra stop
+      concurrent-exec compare 'SELECT * FROM shop.users WHERE id = ?' --parameters ids.csv
 
     Exit status: 0 done, 1 an error, 2 wrong usage, 130 interrupted.
     """
 
 
 app.add_command(cassandra)
+app.add_command(compare)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -58,8 +59,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except (ClusterError, ConfigurationError, OSError) as error:
-        return _fail(str(error))
+    except EXPECTED as error:
+        return _fail(in_words(error))
     return status if isinstance(status, int) else 0
 
 

@@ -102,6 +102,11 @@ class Spread:
     low: float
     high: float
 
+    @property
+    def deviation(self) -> float:
+        """The larger distance from the median, as a share of it; the median must not be 0."""
+        return max(self.high - self.median, self.median - self.low) / self.median
+
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
         """Return that of `values`, of which there must be at least one."""

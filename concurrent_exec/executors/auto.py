@@ -24,28 +24,23 @@ class Choice:
     reason: str
 
 
-def choose(session: Any, statement: Any = None) -> Choice:
-    """Return the fastest strategy that fits, of those that change nothing but the speed.
+def fitting(session: Any, statement: Any = None) -> list[Choice]:
+    """Return the strategies that fit, of those that change nothing but the speed; fastest first.
 
     statement: the one that will be sent, or None where there are several, or it is not known.
 
-    The rules, of which the first that applies counts:
+    "callback" needs a session with `execute_async`; "thread" serves any.
 
-    1. A session without `execute_async`: "thread". It blocks until it is answered, so each
-       statement in flight needs a thread.
-    2. Else: "callback".
-
-    What a strategy sends, in which order results come and what a failure says is the same under
-    each; statements are never grouped into batches.
+    What is sent, in which order results come and what a failure says is the same under each;
+    statements are never grouped into batches.
     """
-    if not hasattr(session, "execute_async"):
-        return Choice("thread", "the session has only a blocking execute")
-    return Choice("callback", "each answer sends the next statement, without a thread for each")
+    choices = []
+    if hasattr(session, "execute_async"):
+        choices.append(Choice("callback", "each answer sends the next statement"))
+    choices.append(Choice("thread", "a thread waits for each statement: any session serves"))
+    return choices
 
 
-def fitting(session: Any, statement: Any = None) -> tuple[str, ...]:
-    """Return the names of all strategies that `choose` might take, its choice first."""
-    first = choose(session, statement).name
-    if first == "thread":  # and no session is too good for threads
-        return (first,)
-    return tuple(STRATEGIES)
+def choose(session: Any, statement: Any = None) -> Choice:
+    """Return the fastest of the `fitting` strategies."""
+    return fitting(session, statement)[0]
