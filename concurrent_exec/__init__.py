@@ -1,9 +1,9 @@
 """Run very many CQL statements concurrently, in order, through a strategy of your choice."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from concurrent_exec import drivers as _drivers  # first: it says what to install
-from concurrent_exec.comparing import Comparison, compare
 from concurrent_exec.compat import (
     execute_concurrent,
     execute_concurrent_async,
@@ -38,9 +38,22 @@ from concurrent_exec.pacing import AdaptiveConcurrency
 from concurrent_exec.retry import Retry, at_most_once_profile
 from concurrent_exec.run import Results
 
+if TYPE_CHECKING:
+    from concurrent_exec.comparing import Comparison, compare
+
 __version__ = version("concurrent-exec")
 
 del _drivers
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when used: most programs never compare.
+    if name in ("Comparison", "compare"):
+        from concurrent_exec import comparing
+
+        return getattr(comparing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AdaptiveConcurrency",

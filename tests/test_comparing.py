@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,6 @@ from xml.etree import ElementTree
 import pytest
 from cassandra.query import SimpleStatement
 
-import concurrent_exec
 from concurrent_exec import (
     CallbackExecutor,
     Comparison,
@@ -516,9 +516,19 @@ def test_a_missing_package_is_named(
 # ---- the front ----
 
 
-def test_it_is_a_function_of_the_front() -> None:
-    assert concurrent_exec.compare is compare
-    assert callable(compare)
+def test_it_is_a_function_of_the_front_that_is_imported_when_used() -> None:
+    script = """
+import sys
+import concurrent_exec
+
+assert "concurrent_exec.comparing" not in sys.modules
+assert callable(concurrent_exec.compare)
+assert concurrent_exec.Comparison.__name__ == "Comparison"
+assert not hasattr(concurrent_exec, "no_such_name")
+assert not {"matplotlib", "rich"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_executors_may_be_made_by_the_caller() -> None:
