@@ -9,7 +9,6 @@ import pytest
 from cassandra.cluster import Session
 
 from concurrent_exec import (
-    AdaptiveConcurrency,
     CallbackExecutor,
     Retry,
     ThreadExecutor,
@@ -18,6 +17,7 @@ from concurrent_exec import (
     execute_concurrent_async,
     execute_concurrent_with_args,
 )
+from concurrent_exec.comparing.measuring import Timing
 from concurrent_exec.executors import STRATEGIES, choose, fitting
 from concurrent_exec.testing import Reply, ScriptedSession
 
@@ -88,12 +88,13 @@ def test_the_drop_in_functions_serve_a_session_that_only_blocks() -> None:
 
 def test_a_session_that_only_blocks_gets_the_options_and_tells_the_limiter() -> None:
     session: Any = Blocking()
-    limiter = AdaptiveConcurrency(initial=2)
-    with ThreadExecutor(session, concurrency=limiter) as executor:
+    times: list[float] = []
+    with ThreadExecutor(session, concurrency=Timing(2, times.append)) as executor:
         executor.map("q", [(1,)], timeout=5.0, trace=True).all()
         with pytest.raises(RuntimeError, match="three"):
             executor.submit("q", (3,)).result(30)
     assert session.calls == [("q", (1,), {"timeout": 5.0, "trace": True}), ("q", (3,), {})]
+    assert len(times) == 2
 
 
 def test_a_session_that_only_blocks_is_no_session_for_callbacks_and_retries() -> None:

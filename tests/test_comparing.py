@@ -141,7 +141,10 @@ def test_pairs_are_run_as_pairs_and_no_more_is_pulled_than_a_go_needs() -> None:
     assert found.statement == "2 different statements"
 
 
-def test_options_go_to_the_session_and_the_levels_bound_what_is_in_flight() -> None:
+@pytest.mark.parametrize("statements", [(READ, [(1,)]), ([(READ, (1,))],)])
+def test_options_go_to_the_session_and_the_levels_to_the_executors(
+    statements: tuple[Any, ...],
+) -> None:
     most: dict[int, int] = {}
 
     class Bounded(CallbackExecutor[Any]):
@@ -153,8 +156,7 @@ def test_options_go_to_the_session_and_the_levels_bound_what_is_in_flight() -> N
     session = Recording()
     found = compare(
         session,
-        READ,
-        [(1,)],
+        *statements,
         executors={"mine": Bounded},
         concurrencies=[4, 4, 9],
         statements_per_go=2,

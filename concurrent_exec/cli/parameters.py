@@ -106,7 +106,7 @@ class _Column:
         return value
 
     def _refuse(self) -> NoReturn:
-        raise ValueError(f"must be of type {self.type}") from None
+        raise ValueError(f"must be of type {self.type}")
 
 
 def _read_csv(path: Path, columns: Sequence[_Column]) -> Iterator[list[Any]]:
