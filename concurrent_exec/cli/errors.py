@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cassandra import DriverException, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionException
+from cassandra.protocol import ErrorMessage
 
 from concurrent_exec.cluster import ClusterError
 from concurrent_exec.connect import ConfigurationError
@@ -13,7 +15,9 @@ from .parameters import ParametersError
 EXPECTED = (
     ClusterError,
     ConfigurationError,
+    ConnectionException,
     DriverException,
+    ErrorMessage,
     NoHostAvailable,
     OSError,
     ParametersError,
