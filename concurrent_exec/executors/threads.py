@@ -104,7 +104,7 @@ class ThreadExecutor(Executor[R]):
 
     def _run_one(self, job: Job) -> None:
         try:
-            wait = self._hand_over(job)
+            wait = self._hand_to_session(job)
         except BaseException as exc:
             job.fail(exc, sent=False)
             return
@@ -115,7 +115,7 @@ class ThreadExecutor(Executor[R]):
         else:
             job.succeed(result)
 
-    def _hand_over(self, job: Job) -> Callable[[], Any]:
+    def _hand_to_session(self, job: Job) -> Callable[[], Any]:
         """Return what waits for the answer of `job`, or raise where it was not sent."""
         if self._blocks:
             return partial(self._execute, job)
