@@ -1,66 +1,21 @@
 """What a statement does, so far as that can be told from its text and its metadata.
 
-Nothing here decides by what it can't see: each function says which way it errs. The text is cut
-into tokens, so that what stands in a comment, a string or a quoted name is never taken for CQL.
+Nothing here decides by what it can't see: each function says which way it errs.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from cassandra.query import BatchStatement, BatchType
 
-# The lexical rules are those of Cassandra's Lexer.g: three kinds of comment, strings in single
-# quotes or in $$, names in double quotes, a doubled quote for one within.
-_TOKEN = re.compile(
-    r"""
-    (?P<blank>    \s+ | --[^\r\n]* | //[^\r\n]* | /\*.*?(?:\*/|\Z) )
-  | (?P<string>   '[^']*(?:''[^']*)*(?:'|\Z) | \$\$.*?(?:\$\$|\Z) )
-  | (?P<quoted>   "[^"]*(?:""[^"]*)*(?:"|\Z) )
-  | (?P<word>     [^\W\d]\w* )
-  | (?P<number>   \d[\w.]* )
-  | (?P<symbol>   . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+from concurrent_exec.retry.cql import NOTHING, Token, prepared_of, text_of, tokens
+
 _SINGLE_PARTITION = frozenset({"INSERT", "UPDATE", "DELETE"})
 _SCHEMA = frozenset({"CREATE", "ALTER", "DROP"})
 _MARKERS = frozenset("?:%")
 _COLLECTIONS = frozenset("[{")
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-
-
-_NOTHING = _Token("", "")
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        if kind == "word":
-            yield _Token(kind, match[0].lower())
-        elif kind == "quoted":
-            yield _Token(kind, match[0][1:-1].replace('""', '"'))
-        elif kind != "blank":
-            yield _Token(kind, match[0])
-
-
-def _text(statement: Any) -> str | None:
-    if isinstance(statement, str):
-        return statement
-    text = getattr(_prepared(statement), "query_string", None)
-    return text if isinstance(text, str) else None
-
-
-def _prepared(statement: Any) -> Any:
-    """What holds text and metadata: a bound statement's prepared one, else the statement."""
-    prepared = getattr(statement, "prepared_statement", None)
-    return statement if prepared is None else prepared
 
 
 def _members(batch: Any) -> list[str | None]:
@@ -87,8 +42,8 @@ def is_read(statement: Any) -> bool:
     A read at a serial consistency level may finish the conditional write of another, which that
     one has already proposed; it adds none of its own.
     """
-    text = _text(statement)
-    return text is not None and next(_tokens(text), _NOTHING) == ("word", "select")
+    text = text_of(statement)
+    return text is not None and next(tokens(text), NOTHING) == ("word", "select")
 
 
 def is_conditional(statement: Any) -> bool:
@@ -102,14 +57,14 @@ def is_conditional(statement: Any) -> bool:
         return True
     if isinstance(statement, BatchStatement):
         return any(text is not None and is_conditional(text) for text in _members(statement))
-    text = _text(statement)
+    text = text_of(statement)
     if text is None:
         return False
-    tokens = list(_tokens(text))
+    found = list(tokens(text))
     # IF is a reserved word: unquoted it names no column. BEGIN TRANSACTION is Cassandra's general
     # transaction, which reads and decides as a lightweight one does.
-    words = [token.text for token in tokens if token.kind == "word"]
-    if [token.text for token in tokens[:2]] == ["begin", "transaction"]:
+    words = [token.text for token in found if token.kind == "word"]
+    if [token.text for token in found[:2]] == ["begin", "transaction"]:
         return True
     return "if" in words and words[0].upper() not in _SCHEMA
 
@@ -126,16 +81,16 @@ def is_counter_update(statement: Any) -> bool:
         return statement.batch_type is BatchType.COUNTER or any(
             text is not None and is_counter_update(text) for text in _members(statement)
         )
-    text = _text(statement)
+    text = text_of(statement)
     if text is None:
         return False
-    columns = getattr(_prepared(statement), "column_metadata", None) or ()
+    columns = getattr(prepared_of(statement), "column_metadata", None) or ()
     if any(getattr(column.type, "typename", None) == "counter" for column in columns):
         return True
-    tokens = list(_tokens(text))
-    if [token.text for token in tokens[:2]] == ["begin", "counter"]:
+    found = list(tokens(text))
+    if [token.text for token in found[:2]] == ["begin", "counter"]:
         return True
-    for operand in _added(tokens):
+    for operand in _added(found):
         if operand.text in _COLLECTIONS:
             continue
         if columns and operand.text in _MARKERS:
@@ -144,9 +99,9 @@ def is_counter_update(statement: Any) -> bool:
     return False
 
 
-def _added(tokens: list[_Token]) -> Iterator[_Token]:
+def _added(tokens: list[Token]) -> Iterator[Token]:
     """The first token of whatever is added to a column or taken from it."""
-    padded = [*tokens, *[_NOTHING] * 4]
+    padded = [*tokens, *[NOTHING] * 4]
     for name, first, second, third, fourth in zip(
         padded, padded[1:], padded[2:], padded[3:], padded[4:], strict=False
     ):
@@ -172,8 +127,8 @@ def is_single_partition_write(statement: Any) -> bool:
         return (
             len(members) == 1 and members[0] is not None and is_single_partition_write(members[0])
         )
-    text = _text(statement)
+    text = text_of(statement)
     if text is None:
         return False
-    words = [token.text.upper() for token in _tokens(text) if token.kind == "word"]
+    words = [token.text.upper() for token in tokens(text) if token.kind == "word"]
     return bool(words) and words[0] in _SINGLE_PARTITION and "IN" not in words
