@@ -67,6 +67,9 @@ class Executor(ABC, Generic[R]):
     _sends_by: ClassVar[tuple[str, ...]] = ("execute_async",)
     """The methods of a session of which the strategy needs one."""
 
+    _resends = False
+    """Whether the strategy itself sends statements again, whatever a retry policy says."""
+
     def __init__(
         self,
         session: Session[R],
@@ -279,10 +282,9 @@ class Executor(ABC, Generic[R]):
         """Hand `job` to the session; return the response future."""
         if self._gate.limiter is not None:
             self._gate.sends(job)
-        if job.sending.retry is None:
+        if self._timestamps is None:
             future = self._hand_over(job)
         else:
-            assert self._timestamps is not None
             self._timestamps.expect(job)
             try:
                 future = self._hand_over(job)
@@ -292,7 +294,8 @@ class Executor(ABC, Generic[R]):
         return future
 
     def _hand_over(self, job: Job) -> Any:
-        return self.session.execute_async(job.statement, job.parameters, **job.sending.options)
+        options = job.sending.options
+        return self.session.execute_async(job.statement, job.parameters, **options)
 
     # ---- inside ----
 
@@ -317,7 +320,7 @@ class Executor(ABC, Generic[R]):
 
     def _keep_timestamps(self, sending: Sending) -> None:
         """See to it that what is sent again keeps the timestamp of its first send."""
-        if sending.retry is not None and self._timestamps is None:
+        if (sending.retry is not None or self._resends) and self._timestamps is None:
             with self._timestamps_lock:
                 if self._timestamps is None:
                     self._timestamps = FirstTimestamps(self.session)

@@ -74,6 +74,9 @@ class FailedAttempt:
     """Whether the session took it; False if the session raised instead, and so sent nothing."""
     assume_idempotent: bool
     """Whether the caller said so for the whole run."""
+    batch_size: int = 1
+    """How many statements the message had that failed. Above 1 the error is the whole batch's:
+    one such as Unavailable, which else says that nothing was applied, then says it of a part."""
 
     def __repr__(self) -> str:
         text = short_text(self.statement)

@@ -31,6 +31,9 @@ class Failure:
     """How often it was handed to the session; 0 for one that was never sent."""
     errors: tuple[BaseException, ...] = ()
     """What its earlier attempts failed with, in their order; the last error is the result's."""
+    batch_size: int = 1
+    """How many statements the message had that failed last: above 1 the error is the whole
+    batch's, and may be another statement's doing."""
 
     def __repr__(self) -> str:
         text = short_text(self.statement)
@@ -43,6 +46,7 @@ class Failure:
             portable(self.parameters),
             self.attempts,
             tuple(PortableException(exc) for exc in self.errors),
+            self.batch_size,
         )
 
     def __copy__(self) -> Failure:
@@ -98,6 +102,11 @@ class ExecutionResult(_Pair[R]):
         """What the failed statement's earlier attempts failed with; None for a success."""
         return None if self.failure is None else self.failure.errors
 
+    @property
+    def batch_size(self) -> int | None:
+        """How many statements the failed message had, 1 where it was alone; None for a success."""
+        return None if self.failure is None else self.failure.batch_size
+
     def unwrap(self) -> R:
         """Return the result, or raise the exception of a statement that failed.
 
@@ -135,8 +144,9 @@ def _rebuild(
 
 def _annotate(exc: BaseException, failure: Failure) -> None:
     times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
+    batch = f" in a batch of {failure.batch_size}" if failure.batch_size > 1 else ""
     text = short_text(failure.statement)
-    note = f"{_NOTE}statement {failure.index} of the input failed{times}: {text}"
+    note = f"{_NOTE}statement {failure.index} of the input failed{batch}{times}: {text}"
     earlier = [text for text in getattr(exc, "__notes__", ()) if not text.startswith(_NOTE)]
     exc.__notes__ = [*earlier, note]
     exc.failure = failure  # type: ignore[attr-defined]

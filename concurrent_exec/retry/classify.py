@@ -119,24 +119,33 @@ class Verdict(IntEnum):
     """It can't succeed: to send it again is no use."""
 
 
-def classify(error: BaseException, statement: Any, *, sent: bool) -> Verdict:
+def classify(
+    error: BaseException, statement: Any, *, sent: bool, in_batch: bool = False
+) -> Verdict:
     """Return what `error` says of `statement`.
 
     error: what the session raised or its future failed with.
     statement: as it was given to the session.
     sent: whether the session took it; an error that only an answer can bring, or a timeout, is
         judged as one whatever `sent` says.
+    in_batch: whether `error` is that of a batch which had other statements too.
 
     A NoHostAvailable is judged by the errors that it holds, of which the worst decides.
     """
-    verdict = _of_error(error, statement, sent)
+    # A coordinator may refuse a batch half-way: it is not one write, and what it is can't be seen.
+    verdict = _of_error(error, None if in_batch else statement, sent)
     if verdict is Verdict.MAYBE_APPLIED and is_read(statement):
         return Verdict.NOT_APPLIED
     return verdict
 
 
 def may_be_resent(
-    error: BaseException, statement: Any, *, sent: bool, assume_idempotent: bool
+    error: BaseException,
+    statement: Any,
+    *,
+    sent: bool,
+    assume_idempotent: bool,
+    in_batch: bool = False,
 ) -> bool:
     """Return whether `statement`, which failed with `error`, may be sent again.
 
@@ -145,7 +154,7 @@ def may_be_resent(
     whatever anyone says of it. What can't succeed may not. The other arguments are those of
     `classify`.
     """
-    verdict = classify(error, statement, sent=sent)
+    verdict = classify(error, statement, sent=sent, in_batch=in_batch)
     if verdict is Verdict.MAYBE_APPLIED:
         return (
             (assume_idempotent or is_idempotent(statement))

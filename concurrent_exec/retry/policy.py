@@ -66,6 +66,7 @@ class Retry:
             failed.statement,
             sent=failed.sent,
             assume_idempotent=failed.assume_idempotent,
+            in_batch=failed.batch_size > 1,
         ):
             return None
         try:

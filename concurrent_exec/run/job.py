@@ -21,6 +21,7 @@ class Job:
 
     __slots__ = (
         "attempts",
+        "batch_size",
         "errors",
         "in_flight",
         "index",
@@ -54,6 +55,8 @@ class Job:
         """How often it was handed to the session, this attempt included."""
         self.errors: tuple[BaseException, ...] = ()
         """What the attempts before this one failed with."""
+        self.batch_size = 1
+        """How many statements the message had that it was last sent in."""
         self.timestamp: int | None = None
         """Microseconds: the write timestamp of its first send, which later ones keep."""
         self.sent_at: float | None = None
@@ -81,16 +84,25 @@ class Job:
 
     def failure(self) -> Failure:
         """Return what is told of it when it has failed."""
-        return Failure(self.index, self.statement, self.parameters, self.attempts, self.errors)
+        return Failure(
+            self.index,
+            self.statement,
+            self.parameters,
+            self.attempts,
+            self.errors,
+            self.batch_size,
+        )
 
     def succeed(self, value: Any) -> None:
         """Settle with the session's result; a job that has settled ignores it."""
         self.work.settle(self, True, value)
 
-    def fail(self, exc: BaseException, *, sent: bool = True) -> None:
+    def fail(self, exc: BaseException, *, sent: bool = True, again: bool = False) -> None:
         """Settle with what went wrong, unless it is to be sent again.
 
         sent: whether the session took it; not if the session itself raised `exc`.
+        again: whether to send it again at once without asking the policy, because `exc` may be
+            the doing of another statement in the same message.
 
         A job that has settled ignores it.
         """
@@ -99,4 +111,4 @@ class Job:
         exc.__traceback__ = exc.__context__ = None
         if exc.__cause__ is not None:
             exc.__cause__.__traceback__ = None
-        self.work.settle(self, False, exc, sent=sent)
+        self.work.settle(self, False, exc, sent=sent, again=again)

@@ -84,24 +84,36 @@ class Work(ABC):
     # ---- settling ----
 
     def settle(
-        self, job: Job, success: bool, value: Any, *, sent: bool = True, final: bool = False
+        self,
+        job: Job,
+        success: bool,
+        value: Any,
+        *,
+        sent: bool = True,
+        final: bool = False,
+        again: bool = False,
     ) -> None:
         """Take the first outcome of `job`, ignore any other. Never raises.
 
         sent: whether the session took it.
         final: whether it must not be sent again, whatever the policy says.
+        again: whether it is to be sent again at once, whatever the policy says.
         """
         gate = self.gate
         policy = job.sending.retry
-        asks = policy is not None and not success and not final
+        asks = policy is not None and not (success or final or again)
         more_to_do = asks or gate.limiter is not None
         told: Told = None
+        discarded: object = None
         with gate.lock:
             if job.settled:
                 return
             job.settled = True
             gate.telling += more_to_do
-            if not asks:
+            if again and self.may_wait(job, 0):
+                self._falls_due_now(job, value)
+                gate.give_back()
+            elif not asks:
                 told, discarded = self.conclude(job, success, value)
                 gate.give_back()
         if asks:
@@ -140,8 +152,7 @@ class Work(ABC):
             if delay is None or not self.may_wait(job, delay):
                 told, discarded = self.conclude(job, False, error)
             elif delay == 0:
-                self._due.append(job.again(error))
-                gate.enqueue(self)
+                self._falls_due_now(job, error)
             else:
                 later = job.again(error)
                 self._resting[later] = None
@@ -151,6 +162,10 @@ class Work(ABC):
             assert delay is not None
             gate.call_later(delay, partial(self._falls_due, later))
         return told, discarded
+
+    def _falls_due_now(self, job: Job, error: BaseException) -> None:
+        self._due.append(job.again(error))
+        self.gate.enqueue(self)
 
     def _falls_due(self, job: Job) -> None:
         with self.gate.lock:
@@ -203,6 +218,7 @@ def _attempt(job: Job, error: BaseException, sent: bool) -> FailedAttempt:
         attempts=job.attempts,
         sent=sent,
         assume_idempotent=job.sending.assume_idempotent,
+        batch_size=job.batch_size,
     )
 
 
