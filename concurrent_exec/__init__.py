@@ -9,7 +9,7 @@ from concurrent_exec.compat import (
     execute_concurrent_async,
     execute_concurrent_with_args,
 )
-from concurrent_exec.executors import CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec.executors import BatchExecutor, CallbackExecutor, Executor, ThreadExecutor
 from concurrent_exec.model import (
     Clock,
     ConcurrentExecError,
@@ -57,6 +57,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "AdaptiveConcurrency",
+    "BatchExecutor",
     "CallbackExecutor",
     "Clock",
     "Comparison",

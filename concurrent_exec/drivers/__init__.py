@@ -16,11 +16,15 @@ from concurrent_exec.drivers.keys import partition_key
 from concurrent_exec.drivers.requests import answer, answered, sent
 from concurrent_exec.drivers.results import detached, result_set
 from concurrent_exec.drivers.timestamps import FirstTimestamps
+from concurrent_exec.drivers.writes import Write, Writes, batch_of
 
 __all__ = [
     "FirstTimestamps",
+    "Write",
+    "Writes",
     "answer",
     "answered",
+    "batch_of",
     "detached",
     "partition_key",
     "result_set",

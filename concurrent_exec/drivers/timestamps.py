@@ -12,11 +12,11 @@ from __future__ import annotations
 from threading import local
 from typing import Any
 
-from concurrent_exec.run import Job
+from concurrent_exec.run import Message
 
 
 class _Expected(local):
-    job: Job | None = None
+    message: Message | None = None
 
 
 class FirstTimestamps:
@@ -39,9 +39,9 @@ class FirstTimestamps:
         self._listens = True
         session.add_request_init_listener(self._on_request)
 
-    def expect(self, job: Job | None) -> None:
-        """Take the next request of this thread for an attempt at `job`; with None, for nobody's."""
-        self._expected.job = job
+    def expect(self, message: Message | None) -> None:
+        """Take the next request of this thread for that of `message`; with None, for nobody's."""
+        self._expected.message = message
 
     def close(self) -> None:
         """Listen no more."""
@@ -54,14 +54,14 @@ class FirstTimestamps:
 
     def _on_request(self, response_future: Any) -> None:
         # Once only: completions within execute_async may send requests that are not ours.
-        job, self._expected.job = self._expected.job, None
-        if job is None:
+        ours, self._expected.message = self._expected.message, None
+        if ours is None:
             return
-        message = getattr(response_future, "message", None)
-        timestamp = getattr(message, "timestamp", None)
+        request = getattr(response_future, "message", None)
+        timestamp = getattr(request, "timestamp", None)
         if timestamp is None:  # the server makes it: the session has use_client_timestamp off
             return
-        if job.timestamp is None:
-            job.timestamp = timestamp
+        if ours.timestamp is None:
+            ours.timestamp = timestamp
         else:
-            message.timestamp = job.timestamp  # type: ignore[union-attr]
+            request.timestamp = ours.timestamp  # type: ignore[union-attr]

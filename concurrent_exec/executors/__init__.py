@@ -2,7 +2,16 @@
 
 from concurrent_exec.executors.auto import STRATEGIES, choose, fitting
 from concurrent_exec.executors.base import Executor
+from concurrent_exec.executors.batching import BatchExecutor
 from concurrent_exec.executors.callback import CallbackExecutor
 from concurrent_exec.executors.threads import ThreadExecutor
 
-__all__ = ["STRATEGIES", "CallbackExecutor", "Executor", "ThreadExecutor", "choose", "fitting"]
+__all__ = [
+    "STRATEGIES",
+    "BatchExecutor",
+    "CallbackExecutor",
+    "Executor",
+    "ThreadExecutor",
+    "choose",
+    "fitting",
+]

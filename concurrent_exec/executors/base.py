@@ -32,6 +32,7 @@ from concurrent_exec.run import (
     Gate,
     Job,
     Lanes,
+    Message,
     Results,
     Run,
     Source,
@@ -278,24 +279,24 @@ class Executor(ABC, Generic[R]):
         job.work.settle(job, False, refusal, final=True)
         return False
 
-    def _execute_async(self, job: Job) -> Any:
-        """Hand `job` to the session; return the response future."""
+    def _execute_async(self, message: Message) -> Any:
+        """Hand `message` to the session; return the response future."""
         if self._gate.limiter is not None:
-            self._gate.sends(job)
+            self._gate.sends(message)
         if self._timestamps is None:
-            future = self._hand_over(job)
+            future = self._hand_over(message)
         else:
-            self._timestamps.expect(job)
+            self._timestamps.expect(message)
             try:
-                future = self._hand_over(job)
+                future = self._hand_over(message)
             finally:
                 self._timestamps.expect(None)
         sent(future)
         return future
 
-    def _hand_over(self, job: Job) -> Any:
-        options = job.sending.options
-        return self.session.execute_async(job.statement, job.parameters, **options)
+    def _hand_over(self, message: Message) -> Any:
+        options = message.sending.options
+        return self.session.execute_async(message.statement, message.parameters, **options)
 
     # ---- inside ----
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from concurrent_exec.drivers import answered, result_set
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
-from concurrent_exec.run import Job
+from concurrent_exec.run import Message
 from concurrent_exec.run.interrupts import interrupted
 
 R = TypeVar("R")
@@ -75,12 +75,12 @@ class CallbackExecutor(Executor[R]):
                 return
             self._send(job)
 
-    def _send(self, job: Job) -> None:
+    def _send(self, message: Message) -> None:
         sent = False
         try:
-            future = self._execute_async(job)
+            future = self._execute_async(message)
             sent = True
-            arguments = (future, job)
+            arguments = (future, message)
             future.add_callbacks(
                 self._on_success,
                 self._on_failure,
@@ -88,29 +88,29 @@ class CallbackExecutor(Executor[R]):
                 errback_args=arguments,
             )
         except BaseException as exc:
-            job.fail(exc, sent=sent)
+            message.fail(exc, sent=sent)
             self._launch()  # which leaves a note that its permit is free
             if not isinstance(exc, Exception):
                 raise
         else:
-            if job.settled:
+            if message.settled:
                 future.clear_callbacks()
 
-    def _on_success(self, rows: Any, future: Any, job: Job) -> None:
+    def _on_success(self, rows: Any, future: Any, message: Message) -> None:
         # A future calls its callbacks again for each further page that is fetched.
         future.clear_callbacks()
         answered(future)
         try:
             result = result_set(future, rows)
         except Exception as exc:
-            self._go_on(partial(job.fail, exc))
+            self._go_on(partial(message.fail, exc))
         else:
-            self._go_on(partial(job.succeed, result))
+            self._go_on(partial(message.succeed, result))
 
-    def _on_failure(self, exc: BaseException, future: Any, job: Job) -> None:
+    def _on_failure(self, exc: BaseException, future: Any, message: Message) -> None:
         future.clear_callbacks()
         answered(future)
-        self._go_on(partial(job.fail, exc))
+        self._go_on(partial(message.fail, exc))
 
     def _go_on(self, settle: Callable[[], None]) -> None:
         try:

@@ -3,6 +3,7 @@
 from concurrent_exec.run.gate import Gate
 from concurrent_exec.run.job import Job
 from concurrent_exec.run.lane import Lanes
+from concurrent_exec.run.message import Message
 from concurrent_exec.run.results import Results
 from concurrent_exec.run.run import Run
 from concurrent_exec.run.source import Source
@@ -15,6 +16,7 @@ __all__ = [
     "Gate",
     "Job",
     "Lanes",
+    "Message",
     "Results",
     "Run",
     "Source",

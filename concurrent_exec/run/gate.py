@@ -13,6 +13,7 @@ from concurrent_exec.model.options import positive_int
 from concurrent_exec.pacing import Rate
 from concurrent_exec.retry import is_overload
 from concurrent_exec.run.job import Job
+from concurrent_exec.run.message import Message
 from concurrent_exec.run.parking import Parking
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Gate:
         self._rate = rate
         self._holding_back = False
         """Whether the rate allows nothing now; a timer goes on when it does."""
+        self.lingers = False
+        """Whether an executor rather waits for more to take; it knows itself when not to."""
         self._find_launch = find_launch
 
     # ---- whose turn it is ----
@@ -67,7 +70,9 @@ class Gate:
 
     def may_take(self) -> bool:
         """Say whether `take` is worth calling; a hint that needs no lock."""
-        return bool(self._turns) and self.in_flight < self.limit and not self._holding_back
+        if self._holding_back or self.lingers:
+            return False
+        return bool(self._turns) and self.in_flight < self.limit
 
     def free_permits(self) -> int:
         """Return how many more may be in flight; a hint that needs no lock."""
@@ -161,6 +166,10 @@ class Gate:
         """Return how many jobs are pulled and wait for a permit. Lock held."""
         return sum(work.queued() for work in self._turns)
 
+    def takeable(self) -> int:
+        """Return how many jobs could be taken if permits and rate allowed it. Lock held."""
+        return sum(work.takeable() for work in self._turns)
+
     def waiting_for_retry(self) -> int:
         """Return how many jobs wait for their time to be sent again. Lock held."""
         return sum(work.waiting() for work in self._resting)
@@ -177,11 +186,10 @@ class Gate:
 
     # ---- the limiter's side ----
 
-    def sends(self, job: Job) -> None:
-        """Note when `job` is handed to the session, if the limiter wants to know."""
+    def sends(self, message: Message) -> None:
+        """Note when `message` is handed to the session, if the limiter wants to know."""
         if self.limiter is not None:
-            job.sent_at = self.clock.monotonic()
-            job.in_flight = self.in_flight
+            message.note_sending(self.clock.monotonic(), self.in_flight)
 
     def learn(self, job: Job, success: bool, value: Any) -> BaseException | None:
         """Tell the limiter how an attempt went, and take its new limit.

@@ -82,6 +82,11 @@ class Job:
         """Return why it must fail rather than be sent, now that its turn has come, or None."""
         return self.work.refusal(self)
 
+    def note_sending(self, now: float, in_flight: int) -> None:
+        """Note when it is handed to the session, and how many are in flight then."""
+        self.sent_at = now
+        self.in_flight = in_flight
+
     def failure(self) -> Failure:
         """Return what is told of it when it has failed."""
         return Failure(

@@ -126,6 +126,11 @@ class Run(Work):
         return self._cut_off and not self.exhausted
 
     @property
+    def may_bring_more(self) -> bool:
+        """Whether statements may come yet that it has not pulled."""
+        return not (self.stopped or self.closed or self._no_more_input)
+
+    @property
     def room(self) -> int:
         """How many statements may be pulled before the caller takes further results."""
         return self.window - (self.pulled - self.sink.delivered + self.undelivered)
@@ -174,6 +179,13 @@ class Run(Work):
         if self.stopped or self.closed:
             return 0
         return len(self._ready) + len(self._released) + len(self._due) + self._in_lanes
+
+    def takeable(self) -> int:
+        if self.stopped or self.closed:
+            return 0
+        items = self.source.items
+        unpulled = 0 if items is None or self._no_more_input else len(items) - self.pulled
+        return self.queued() - self._in_lanes + max(0, min(unpulled, self.room))
 
     def waiting(self) -> int:
         return 0 if self.closed else len(self._resting)
@@ -288,7 +300,7 @@ class Run(Work):
 
         Asked by the one who feeds; a 0 is followed by a ring once there is room. Lock held.
         """
-        if self.stopped or self.closed or self._no_more_input:
+        if not self.may_bring_more:
             return None
         room = self.room
         self._feeder_waits = room <= 0

@@ -65,6 +65,9 @@ class Submissions(Work):
     def queued(self) -> int:
         return len(self._ready) + len(self._due)
 
+    def takeable(self) -> int:
+        return self.queued()
+
     def waiting(self) -> int:
         return len(self._resting)
 

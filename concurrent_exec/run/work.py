@@ -52,6 +52,10 @@ class Work(ABC):
         """Return how many jobs are there to be sent and have no permit. Lock held."""
 
     @abstractmethod
+    def takeable(self) -> int:
+        """Return how many jobs `next_job` would give one after the other. Lock held."""
+
+    @abstractmethod
     def waiting(self) -> int:
         """Return how many jobs wait for their time to be sent again. Lock held."""
 

@@ -1,0 +1,50 @@
+"""Waiting a moment for company."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from concurrent_exec.run import Gate, Run
+
+
+class Linger:
+    """Holds back what could be sent, while more may come that could go with it.
+
+    What waits has no permit and has not been started, so a stop reaches it as ever. It waits
+    only for as long as something else is in flight, as in Nagle's algorithm (RFC 896), and at
+    most for some milliseconds; not where there is plenty of it; and not for what can't come.
+    """
+
+    def __init__(self, gate: Gate, seconds: float) -> None:
+        self._gate = gate
+        self._seconds = seconds
+        self._ticking = False
+        self._over = not seconds
+
+    def waits(self, runs: Iterable[Run]) -> bool:
+        """Say whether to wait; if so, the gate's launch is called when that is over.
+
+        runs: all that may bring more.
+        """
+        gate = self._gate
+        with gate.lock:
+            free = gate.limit - gate.in_flight
+            ready = gate.takeable()
+            waits = (
+                not self._over
+                and 0 < min(ready, free) < gate.limit // 2
+                and gate.in_flight > 0
+                and (ready > free or any(run.may_bring_more for run in runs))
+            )
+            gate.lingers = waits
+            start = waits and not self._ticking
+            self._ticking |= start
+            self._over = not self._seconds
+        if start:
+            gate.call_later(self._seconds, self._end)
+        return waits
+
+    def _end(self) -> None:
+        with self._gate.lock:
+            self._ticking = False
+            self._over = True

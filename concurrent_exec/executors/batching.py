@@ -1,0 +1,182 @@
+"""Many statements in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from threading import Lock
+from typing import Any, Literal, TypeVar
+
+from concurrent_exec.drivers import Write, Writes, batch_of
+from concurrent_exec.executors._groups import Item, grouped
+from concurrent_exec.executors._linger import Linger
+from concurrent_exec.executors.callback import CallbackExecutor
+from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
+from concurrent_exec.model.options import NOT_SET, number, one_of, positive_int
+from concurrent_exec.run import Job, succeed_all
+from concurrent_exec.run.interrupts import interrupted
+
+R = TypeVar("R")
+
+BatchMode = Literal["partition_key", "replica_set"]
+
+
+class BatchExecutor(CallbackExecutor[R]):
+    """Sends prepared writes together, in UNLOGGED batches; all else alone, as it comes.
+
+    An INSERT, UPDATE or DELETE goes with others if it is prepared, or bound, with a marker for
+    each column of its partition key. Alone go lightweight transactions, updates of counters,
+    statements with IN, with a custom payload, or traced, those larger than `max_batch_bytes`,
+    what is sent again, and all that is not prepared.
+
+    A batch has one timestamp, under which of two values the larger would win and not the later.
+    So two writes of one row never share a batch, nor do those of a partition of which one may
+    touch the other's row: a range of rows, a static column. The writes of one partition are
+    handed to the session in the order in which they were taken, so the later has the later
+    timestamp. `order_by` promises more: that the earlier one has been answered.
+
+    When a batch fails that has only idempotent statements, each is sent again, alone and with the
+    timestamp it had: what then fails is its own failure. Else all fail with the batch's error,
+    which the `batch_size` of their failures tells.
+    """
+
+    _resends = True
+
+    def __init__(
+        self,
+        session: Session[R],
+        *,
+        concurrency: int | Limiter = 1000,
+        batch_mode: BatchMode = "partition_key",
+        max_batch_statements: int = 100,
+        max_batch_bytes: int = 4096,
+        linger: float = 0.005,
+        max_per_second: float | None = None,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make an executor; the options are those of `Executor`, and these:
+
+        concurrency: the most statements in flight at once, as everywhere, not batches: enough
+            for several of these.
+        batch_mode: "partition_key", a batch has writes of one partition, and is applied as one;
+            or "replica_set", of partitions which the same nodes have. That is faster where
+            partitions have few rows, but a part of a batch may be applied and another not, and
+            Cassandra warns of more than ten partitions.
+        max_batch_statements: the most statements in a batch.
+        max_batch_bytes: the most bytes that they weigh together. The server's own measure is
+            estimated, rather too high than too low. Cassandra warns of a batch over several
+            partitions from 5 KiB on and refuses it from 50 KiB on, unless it is told otherwise.
+        linger: the seconds that statements wait at most for others to go with, while something
+            is in flight; 0 for not at all.
+
+        Raises TypeError or ValueError naming an option that is wrong.
+        """
+        super().__init__(
+            session,
+            concurrency=concurrency,
+            max_per_second=max_per_second,
+            retry=retry,
+            clock=clock,
+        )
+        one_of("batch_mode", batch_mode, ("partition_key", "replica_set"))
+        self._by_replicas = batch_mode == "replica_set"
+        self._most = positive_int("max_batch_statements", max_batch_statements)
+        self._most_bytes = positive_int("max_batch_bytes", max_batch_bytes)
+        self._linger = Linger(self._gate, number("linger", linger, at_least=0))
+        self._writes = Writes(session)
+        self._sender = Lock()
+        self._has_more = False
+
+    def _launch(self) -> None:
+        # One thread at a time takes and sends, so that the order of taking is that of sending,
+        # and timestamps rise with it. Another leaves it a note, as does an answer that comes
+        # within execute_async.
+        self._has_more = True
+        while self._has_more and self._sender.acquire(blocking=False):
+            self._here.launching = True
+            try:
+                self._has_more = False
+                while not (interrupted() or self._linger.waits(list(self._runs))):
+                    jobs = self._take_many(self._gate.limit)
+                    if not jobs:
+                        break
+                    self._send_grouped(jobs)
+            finally:
+                self._here.launching = False
+                self._sender.release()
+            if interrupted():  # what others have left a note of must not wait for this thread
+                self._gate.call_later(0, _nothing)
+                return
+
+    def _send_grouped(self, jobs: list[Job]) -> None:
+        trouble: BaseException | None = None
+        items = map(self._item, jobs)
+        for group in grouped(items, most=self._most, most_bytes=self._most_bytes):
+            for job, _ in group:
+                job.batch_size = len(group)
+            try:
+                self._send(group[0][0] if len(group) == 1 else _Batch(group))
+            except BaseException as exc:  # the others have their permits, and must be sent
+                trouble = exc
+        if trouble is not None:
+            raise trouble
+
+    def _item(self, job: Job) -> Item[tuple[Job, Write]]:
+        write = self._writes.look(job.statement, job.parameters)
+        company = None if write.bound is None else self._company(job, write)
+        return Item((job, write), company, write.partition, write.row, write.bytes)
+
+    def _company(self, job: Job, write: Write) -> Hashable:
+        # What is sent again has a timestamp of its own. A payload and a trace are of one request.
+        options = job.sending.options
+        if job.errors or "custom_payload" in options or "trace" in options:
+            return None
+        profile = options.get("execution_profile")
+        return (
+            (self._by_replicas and self._writes.replicas(write)) or write.partition,
+            write.marks,
+            profile if isinstance(profile, str) else id(profile),
+            options.get("timeout", NOT_SET),
+            job.sending.assume_idempotent,
+        )
+
+
+class _Batch:
+    """Jobs that go in one message."""
+
+    parameters = None
+
+    def __init__(self, group: list[tuple[Job, Write]]) -> None:
+        self.statement = batch_of([write for _, write in group])
+        self.sending = group[0][0].sending
+        self._jobs = [job for job, _ in group]
+        self._idempotent = self.statement.is_idempotent or self.sending.assume_idempotent
+
+    @property
+    def settled(self) -> bool:
+        return all(job.settled for job in self._jobs)
+
+    @property
+    def timestamp(self) -> int | None:
+        return self._jobs[0].timestamp
+
+    @timestamp.setter
+    def timestamp(self, timestamp: int | None) -> None:
+        for job in self._jobs:
+            job.timestamp = timestamp
+
+    def note_sending(self, now: float, in_flight: int) -> None:
+        for job in self._jobs:
+            job.note_sending(now, in_flight)
+
+    def succeed(self, value: Any) -> None:
+        succeed_all([(job, value) for job in self._jobs])
+
+    def fail(self, exc: BaseException, *, sent: bool = True) -> None:
+        # Any of them may be to blame. Each alone shows which, where that harms none.
+        for job in self._jobs:
+            job.fail(exc, sent=sent, again=self._idempotent)
+
+
+def _nothing() -> None:
+    """Wakes the timer's thread, which then launches."""
