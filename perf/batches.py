@@ -13,9 +13,9 @@ import sys
 from typing import Any
 
 import cassandra.concurrent as helper
-from core import a_session, measure
 
 from concurrent_exec import BatchExecutor, CallbackExecutor
+from perf.core import a_session, measure
 
 HELPER = "drivers' helper"
 ROWS = {"one row": 1, "50 rows": 50}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from concurrent_exec import CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec import BatchExecutor, CallbackExecutor, Executor, ThreadExecutor
 
 EXECUTORS: dict[str, Callable[..., Executor[Any]]] = {
     "callback": CallbackExecutor,
     "thread": ThreadExecutor,
+    "batch": partial(BatchExecutor, batch_mode="replica_set"),
 }
 
 any_executor = pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)

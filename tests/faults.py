@@ -135,7 +135,7 @@ FAULTS = [
     Fault(
         "what execute_async raises is lost",
         "executors/callback.py",
-        "            job.fail(exc, sent=sent)\n",
+        "            message.fail(exc, sent=sent)\n",
         "",
     ),
     Fault(
@@ -227,14 +227,14 @@ FAULTS = [
     Fault(
         "each attempt has a timestamp of its own",
         "drivers/timestamps.py",
-        "            message.timestamp = job.timestamp",
+        "            request.timestamp = ours.timestamp",
         "            pass",
     ),
     Fault(
         "the requests of others are given our timestamps",
         "drivers/timestamps.py",
-        "job, self._expected.job = self._expected.job, None",
-        "job = self._expected.job",
+        "ours, self._expected.message = self._expected.message, None",
+        "ours = self._expected.message",
     ),
     Fault(
         "shutdown does not wait for what waits to be sent again",

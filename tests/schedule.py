@@ -18,9 +18,12 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from cassandra import OperationTimedOut
+from cassandra.cqltypes import Int32Type
+from cassandra.query import BatchStatement
 from hypothesis import strategies as st
 
 from concurrent_exec import (
+    BatchExecutor,
     DeadlineExceededError,
     ExecutionResult,
     Executor,
@@ -44,6 +47,7 @@ from concurrent_exec.testing import (
 
 TIMEOUT = 10.0
 BACKOFF = 1.5
+NODES = 2
 QUIET = 30.0
 """Real seconds after which a schedule that does not come to rest has hung."""
 
@@ -145,11 +149,15 @@ class Pace:
         }
 
 
+QUICK_PACES = st.builds(
+    Pace, limits=st.lists(st.integers(3, 9), min_size=1, max_size=1), max_per_second=st.none()
+)
+"""Those at which many are ready at once."""
 PACES = st.builds(
     Pace,
     limits=st.one_of(
-        st.lists(st.integers(1, 4), min_size=1, max_size=1),
-        st.lists(st.integers(1, 4), min_size=1, max_size=4),
+        st.lists(st.integers(1, 6), min_size=1, max_size=1),
+        st.lists(st.integers(1, 6), min_size=1, max_size=4),
     ),
     max_per_second=st.sampled_from([None, None, None, 0.3, 2.0]),
 )
@@ -170,6 +178,8 @@ class Plan:
     skip: bool = False
     max_errors: int | None = None
     deadline: float | None = None
+    prepared: bool = False
+    idempotent: bool = False  # only where it is prepared
 
     @property
     def options(self) -> dict[str, Any]:
@@ -207,20 +217,32 @@ def _plan(**drawn: Any) -> Plan:
     return Plan(**drawn)
 
 
-PLANS = st.builds(
+_DRAWN: dict[str, st.SearchStrategy[Any]] = {
+    "fates": st.lists(st.lists(FATES, min_size=1, max_size=3), max_size=14),
+    "source": st.sampled_from(["list", "map", "stream", "stream"]),
+    "input_raises": st.booleans(),
+    "fail_fast": st.booleans(),
+    "window": st.integers(1, 9),
+    "taken": st.sampled_from(["ordered", "ordered", "completed", "future"]),
+    "attempts": st.sampled_from([1, 1, 2, 3]),
+    "keys": st.sampled_from([None, None, 1, 2, 3]),
+    "skip": st.booleans(),
+    "max_errors": st.sampled_from([None, None, None, 1, 3]),
+    "deadline": st.sampled_from([None, None, None, 3.0123, 25.0123]),
+    "prepared": st.booleans(),
+    "idempotent": st.booleans(),
+}
+PLANS = st.builds(_plan, **_DRAWN)
+PREPARED_PLANS = st.builds(
     _plan,
-    fates=st.lists(st.lists(FATES, min_size=1, max_size=3), max_size=14),
-    source=st.sampled_from(["list", "map", "stream", "stream"]),
-    input_raises=st.booleans(),
-    fail_fast=st.booleans(),
-    window=st.integers(1, 9),
-    taken=st.sampled_from(["ordered", "ordered", "completed", "future"]),
-    attempts=st.sampled_from([1, 1, 2, 3]),
-    keys=st.sampled_from([None, None, 1, 2, 3]),
-    skip=st.booleans(),
-    max_errors=st.sampled_from([None, None, None, 1, 3]),
-    deadline=st.sampled_from([None, None, None, 3.0123, 25.0123]),
+    **_DRAWN
+    | {
+        "fates": st.lists(st.lists(FATES, min_size=1, max_size=3), min_size=6, max_size=14),
+        "window": st.integers(4, 12),
+        "prepared": st.just(True),
+    },
 )
+"""Those whose statements can go together."""
 
 
 @dataclass
@@ -229,6 +251,7 @@ class Runner:
 
     name: str
     plan: Plan
+    statement: Any
     input: ScriptedInput | None
     results: Results[Any] | None = None
     future: Future[list[ExecutionResult[Any]]] | None = None
@@ -237,6 +260,8 @@ class Runner:
     sent: list[int] = field(default_factory=list)  # each once, by its first attempt
     attempts: dict[int, int] = field(default_factory=dict)
     waiting: dict[int, float] = field(default_factory=dict)  # when it failed
+    batched: dict[int, int] = field(default_factory=dict)  # how many the last message had
+    laid_bare: set[int] = field(default_factory=set)  # sent alone after their batch had failed
     settled: dict[int, bool] = field(default_factory=dict)
     delivered: list[int] = field(default_factory=list)
     input_closed: bool = False
@@ -268,11 +293,21 @@ class Runner:
 
     def took(self, index: int, success: bool, now: float) -> None:
         """Note the answer to the latest attempt at `index`, before it is told."""
-        again = self.attempts[index] < self.plan.attempts and not (self.stopped or self.expired)
-        if not success and again:
-            self.waiting[index] = now
-        else:
+        if success or self.stopped or self.expired or self.fails_for_good(index):
             self.settled[index] = success
+        elif self.is_laid_bare(index):
+            self.waiting[index] = -math.inf
+            self.laid_bare.add(index)
+        else:
+            self.waiting[index] = now
+
+    def is_laid_bare(self, index: int) -> bool:
+        """Say whether a failure of its batch would have it sent again, alone."""
+        return self.batched[index] > 1 and self.plan.idempotent
+
+    def fails_for_good(self, index: int) -> bool:
+        """Say whether a failure of this attempt would be its last."""
+        return self.attempts[index] >= self.plan.attempts and not self.is_laid_bare(index)
 
     def delivered_all(self) -> bool:
         return sorted(self.delivered) == list(range(self.given))
@@ -290,20 +325,18 @@ class RecordingSession(ScriptedSession):
         self.requests: dict[tuple[str, int, int], Request] = {}
 
     def _expect(self, request: Request) -> None:
-        if request.statement != "submitted":
-            runner = self.world.runners[request.statement]
-            index = request.parameters[0]
+        for runner, index in self.world.members(request):
             attempt = runner.attempts[index]
-            self.requests[request.statement, index, attempt] = request
+            self.requests[runner.name, index, attempt] = request
             if attempt > 1:
-                first = self.requests.get((request.statement, index, 1))
+                first = self.requests.get((runner.name, index, 1))
                 assert first is None or first.message.timestamp == request.message.timestamp
         super()._expect(request)
 
     def _note_answer(self, request: Request) -> None:
-        if not request.answered and request.statement != "submitted":
-            runner = self.world.runners[request.statement]
-            runner.took(request.parameters[0], request._error is None, self.clock.monotonic())
+        if not request.answered:
+            for runner, index in self.world.members(request):
+                runner.took(index, request._error is None, self.clock.monotonic())
         super()._note_answer(request)
 
 
@@ -315,8 +348,16 @@ class World:
     ) -> None:
         self.pace = pace
         self.clock = VirtualClock()
-        self.session = RecordingSession(self, clock=self.clock, timeout=TIMEOUT, heard_twice=True)
+        self.session = RecordingSession(
+            self,
+            clock=self.clock,
+            timeout=TIMEOUT,
+            replicas=lambda keyspace, key: [key[-1] % NODES],
+            heard_twice=True,
+        )
         self.executor = make_executor(self.session, clock=self.clock, **pace.options)
+        self.regroups = isinstance(self.executor, BatchExecutor)
+        """Whether what is ready at once may be sent in another order, and a stop come between."""
         self.sent_times: list[float] = []
         self.violations: list[AssertionError] = []
         """What `script` found wrong."""
@@ -330,16 +371,27 @@ class World:
     # ---- starting ----
 
     def start(self, name: str, plan: Plan) -> None:
-        runner = Runner(name, plan, ScriptedInput() if plan.source == "stream" else None)
+        statement: Any = name
+        if plan.prepared:
+            table = f"scripted.{name.replace(' ', '_')}"
+            statement = self.session.as_prepared(
+                f'INSERT INTO {table} (id) VALUES (?) -- "{name}"',
+                {"id": Int32Type},
+                partition_key=["id"],
+                table=table,
+            )
+            statement.is_idempotent = plan.idempotent
+        scripted = ScriptedInput() if plan.source == "stream" else None
+        runner = Runner(name, plan, statement, scripted)
         self.runners[name] = runner
         parameters = [(index,) for index in range(len(plan.fates))]
         options = plan.options
         if plan.deadline is not None:  # no two at the same moment
             runner.deadline = options["deadline"] = plan.deadline + 0.0001 * len(self.runners)
         if plan.source == "map":
-            runner.results = self.executor.map(name, parameters, **options)
+            runner.results = self.executor.map(statement, parameters, **options)
         elif plan.source == "list":
-            pairs = [(name, each) for each in parameters]
+            pairs = [(statement, each) for each in parameters]
             runner.results = self.executor.execute(pairs, **options)
         else:
             assert runner.input is not None
@@ -353,35 +405,67 @@ class World:
             runner.future = runner.results.future()
             runner.results = None
 
-    def script(self, statement: str, parameters: tuple[int]) -> Reply | None:
+    def members(self, request: Request) -> list[tuple[Runner, int]]:
+        """Which statements of which runs a request has."""
+        return self._members(request.statement, request.parameters)
+
+    def _members(self, statement: Any, parameters: Any) -> list[tuple[Runner, int]]:
+        if statement == "submitted":
+            return []
+        pairs = [(statement, parameters)]
+        if isinstance(statement, BatchStatement):
+            pairs = parameters
+        return [(self.runner_of(statement), parameters[0]) for statement, parameters in pairs]
+
+    def runner_of(self, statement: Any) -> Runner:
+        return next(each for each in self.runners.values() if each.statement is statement)
+
+    def script(self, statement: Any, parameters: Any) -> Reply | None:
         try:
-            return self.reply(statement, parameters)
+            return self.reply(self._members(statement, parameters))
         except AssertionError as exc:  # which the executor takes for a failure to send
             self.violations.append(exc)
             raise
 
-    def reply(self, statement: str, parameters: tuple[int]) -> Reply | None:
-        self.check_pace()
-        if statement == "submitted":
+    def reply(self, members: list[tuple[Runner, int]]) -> Reply | None:
+        fates = [self.send(runner, index, len(members)) for runner, index in members]
+        if not members:
+            self.check_pace()
             return None
-        runner = self.runners[statement]
-        (index,) = parameters
-        assert not runner.stopped, f"{statement}: {index} was sent after the stop"
-        assert not runner.expired, f"{statement}: {index} was sent after the deadline"
-        assert index not in runner.settled, f"{statement}: {index} was sent after it had settled"
+        failing = [place for place, fate in enumerate(fates) if not fate.succeeds]
+        refused = [place for place in failing if fates[place].how == "refused"]
+        if refused:
+            now = self.clock.monotonic()
+            for runner, index in members:
+                runner.took(index, False, now)
+            return Reply(error=Wrong(members[refused[0]][1]), refuse=True)
+        if any(fate.how != "at once" for fate in fates):
+            return None
+        return Reply(
+            rows=None if len(members) > 1 else [members[0][1]],
+            error=Wrong(members[failing[0]][1]) if failing else None,
+            at_once=True,
+        )
+
+    def send(self, runner: Runner, index: int, batched: int) -> Fate:
+        """Note that a statement is sent, with others or alone; return its fate."""
+        self.check_pace()
+        what = f"{runner.name}: {index}"
+        assert not runner.stopped, f"{what} was sent after the stop"
+        assert not runner.expired, f"{what} was sent after the deadline"
+        assert index not in runner.settled, f"{what} was sent after it had settled"
         if index in runner.attempts:
-            assert index in runner.waiting, f"{statement}: {index} was sent twice"
+            assert index in runner.waiting, f"{what} was sent twice"
+            assert batched == 1, f"{what} was sent again, in a batch"
             waited = self.clock.monotonic() - runner.waiting.pop(index)
-            assert waited > BACKOFF - 1e-6, f"{statement}: {index} was sent again too early"
+            assert waited > BACKOFF - 1e-6, f"{what} was sent again too early"
         else:
             runner.sent.append(index)
         attempt = runner.attempts[index] = runner.attempts.get(index, 0) + 1
-        assert attempt <= runner.plan.attempts
+        runner.batched[index] = batched
+        assert attempt <= max(runner.plan.attempts, 1 + (index in runner.laid_bare))
         self.check_order(runner, index)
-        fate = runner.plan.fate(index, attempt)
-        if fate.how == "refused":
-            runner.took(index, False, self.clock.monotonic())
-        return fate.reply(index)
+        return runner.plan.fate(index, attempt)
 
     def check_pace(self) -> None:
         now = self.clock.monotonic()
@@ -433,7 +517,7 @@ class World:
     def feed(self, runner: Runner) -> None:
         assert runner.input is not None
         if runner.given < len(runner.plan.fates):
-            runner.input.give((runner.name, (runner.given,)))
+            runner.input.give((runner.statement, (runner.given,)))
             runner.given += 1
             return
         if runner.plan.input_raises:
@@ -442,30 +526,32 @@ class World:
             runner.input.end()
         runner.input_closed = True
 
+    def fates(self, request: Request) -> list[Fate]:
+        return [
+            runner.plan.fate(index, runner.attempts[index])
+            for runner, index in self.members(request)
+        ]
+
     def is_held(self, request: Request) -> bool:
-        if request.statement == "submitted":
-            return True
-        runner = self.runners[request.statement]
-        index = int(request.parameters[0])
-        return runner.plan.fate(index, runner.attempts[index]).how == "held"
+        return all(fate.how != "never" for fate in self.fates(request))
 
     def answer(self, request: Request) -> None:
-        if request.statement == "submitted":
+        members = self.members(request)
+        if not members:
             request.succeed(["submitted"])
             return
-        runner = self.runners[request.statement]
-        (index,) = request.parameters
-        attempt = runner.attempts[index]
-        fate = runner.plan.fate(index, attempt)
-        if not fate.succeeds and attempt == runner.plan.attempts:
-            failed = 1 + sum(not each for each in runner.settled.values())
+        fates = self.fates(request)
+        failing = [place for place, fate in enumerate(fates) if not fate.succeeds]
+        if not failing:
+            request.succeed(None if len(members) > 1 else [members[0][1]])
+            return
+        for runner in {runner.name: runner for runner, _ in members}.values():
+            lost = [i for who, i in members if who is runner and runner.fails_for_good(i)]
+            failed = len(lost) + sum(not each for each in runner.settled.values())
             limit = runner.plan.max_errors
-            if runner.plan.fail_fast or (limit is not None and failed > limit):
+            if lost and (runner.plan.fail_fast or (limit is not None and failed > limit)):
                 runner.stop()  # before it is told: whatever comes of it comes after
-        if fate.succeeds:
-            request.succeed([index])
-        else:
-            request.fail(Wrong(index))
+        request.fail(Wrong(members[failing[0]][1]))
 
     def answer_again(self, request: Request) -> None:
         if request._error is None:
@@ -588,16 +674,18 @@ class World:
             return
         assert result.success == runner.settled[index]
         if result.success:
-            rows = result.result_or_exc
-            assert getattr(rows, "current_rows", rows) == [index]
+            rows: Any = result.result_or_exc
+            expected = [index] if runner.batched[index] == 1 else []
+            assert list(getattr(rows, "current_rows", rows) or ()) == expected
             assert result.failure is None
         else:
             assert (result.index, result.statement, result.parameters, result.attempts) == (
                 index,
-                runner.name,
+                runner.statement,
                 (index,),
                 runner.attempts[index],
             )
+            assert result.batch_size == runner.batched[index]
             assert result.errors is not None
             assert len(result.errors) == runner.attempts[index] - 1
             self.check_error(runner, index, result.result_or_exc)
@@ -605,14 +693,14 @@ class World:
     def check_raised(self, runner: Runner, exc: Any) -> None:
         assert runner.plan.fail_fast
         failure = exc.failure
-        assert failure.statement == runner.name
+        assert failure.statement == runner.statement
         assert failure.parameters == (failure.index,)
         if isinstance(exc, NotSentError):
             self.check_unsent(runner, failure.index, exc)
         else:
             assert runner.settled[failure.index] is False
             self.check_error(runner, failure.index, exc)
-        if runner.plan.taken == "ordered" and runner.plan.keys is None:
+        if runner.plan.taken == "ordered" and runner.plan.keys is None and not self.regroups:
             assert failure.index == len(runner.delivered)
         (note,) = exc.__notes__
         assert runner.name in note
@@ -641,7 +729,7 @@ class World:
 
     def check_error(self, runner: Runner, index: int, exc: Any) -> None:
         if isinstance(exc, Wrong):
-            assert exc.args == (index,)
+            assert runner.batched[index] > 1 or exc.args == (index,)
         else:
             assert isinstance(exc, OperationTimedOut)
 
@@ -661,10 +749,11 @@ class World:
         for violation in self.violations:
             raise violation
         whole = self.executor.statistics()
-        assert whole.in_flight == len(self.session.pending) <= max(self.pace.limits)
+        in_flight = sum(request.size for request in self.session.pending)
+        assert whole.in_flight == in_flight <= max(self.pace.limits)
         assert self.session.most_in_flight <= max(self.pace.limits)
         for runner in self.runners.values():
-            if runner.plan.keys is None:
+            if runner.plan.keys is None and not (self.regroups and runner.stopped):
                 assert sorted(runner.sent) == list(range(len(runner.sent))), "sent out of order"
             if runner.results is None:
                 continue

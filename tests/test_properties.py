@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from concurrent_exec import Executor
-from tests.executors import any_executor
+from tests.executors import EXECUTORS, any_executor
 from tests.faults import unplaced
-from tests.schedule import PACES, PLANS, Pace, Plan, World, chooser
+from tests.schedule import PACES, PLANS, PREPARED_PLANS, QUICK_PACES, Pace, Plan, World, chooser
 
 
 @any_executor
@@ -28,7 +29,28 @@ def test_any_schedule(
     steps: int,
     choices: list[int],
 ) -> None:
-    world = World(make_executor, pace, plans)
+    play(World(make_executor, pace, plans), steps, choices)
+
+
+@pytest.mark.parametrize("make_executor", [EXECUTORS["batch"]], ids=["batch"])
+@given(
+    pace=QUICK_PACES,
+    plans=st.lists(PREPARED_PLANS, min_size=1, max_size=2),
+    steps=st.integers(0, 40),
+    choices=st.lists(st.integers(0, 10_000), max_size=120),
+)
+def test_any_schedule_of_batches(
+    make_executor: Callable[..., Executor[Any]],
+    pace: Pace,
+    plans: list[Plan],
+    steps: int,
+    choices: list[int],
+) -> None:
+    """Where most statements go with others."""
+    play(World(make_executor, pace, plans), steps, choices)
+
+
+def play(world: World, steps: int, choices: list[int]) -> None:
     choose = chooser(choices)
     for _ in range(steps):
         world.step(choose)

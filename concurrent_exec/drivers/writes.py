@@ -38,7 +38,14 @@ class Writes:
     """Looks at statements for one session, and remembers the prepared ones."""
 
     def __init__(self, session: Any) -> None:
-        self._metadata = session.cluster.metadata
+        """Raises TypeError where the session does not lead to the cluster's metadata."""
+        metadata: Any = getattr(getattr(session, "cluster", None), "metadata", None)
+        if metadata is None:
+            raise TypeError(
+                "batches need a session with the cluster's metadata, to know keys and replicas; "
+                f"{type(session).__name__} has no cluster.metadata"
+            )
+        self._metadata = metadata
         self._shapes: WeakKeyDictionary[Any, Shape | None] = WeakKeyDictionary()
 
     def look(self, statement: Any, parameters: Any) -> Write:

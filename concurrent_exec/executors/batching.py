@@ -112,6 +112,10 @@ class BatchExecutor(CallbackExecutor[R]):
         trouble: BaseException | None = None
         items = map(self._item, jobs)
         for group in grouped(items, most=self._most, most_bytes=self._most_bytes):
+            # What was sent before may have failed at once, and stopped its run.
+            group = [each for each in group if not each[0].work.recall(each[0])]
+            if not group:
+                continue
             for job, _ in group:
                 job.batch_size = len(group)
             try:

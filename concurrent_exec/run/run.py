@@ -198,6 +198,25 @@ class Run(Work):
             return SkippedError(job.lane.failed_at)
         return None
 
+    def recall(self, job: Job) -> bool:
+        if not (self.stopped or self.closed):
+            return super().recall(job)
+        job.attempts -= 1
+        discarded: object = None
+        with self.gate.lock:
+            job.settled = True
+            if job.errors:
+                told, discarded = self.conclude(job, False, job.last_error())
+            else:
+                self.started -= 1
+                self._in_flight -= 1
+                told = self._progress()
+            self.gate.give_back()
+        del discarded  # outside the lock: the statements are the user's objects
+        if told is not None:
+            tell(told, self.gate)
+        return True
+
     def may_wait(self, job: Job, delay: float) -> bool:
         if self.stopped or self.closed or self.expired:
             return False

@@ -70,6 +70,17 @@ class Work(ABC):
     def refusal(self, job: Job) -> BaseException | None:
         """Return why `job`, whose turn has come, must fail rather than be sent, or None."""
 
+    def recall(self, job: Job) -> bool:
+        """Say whether `job`, which was taken and not sent, is to be sent no more.
+
+        It has then settled, or been taken back as if it had never been started.
+        """
+        refusal = self.refusal(job)
+        if refusal is not None:
+            job.attempts -= 1
+            self.settle(job, False, refusal, final=True)
+        return refusal is not None
+
     @abstractmethod
     def conclude(self, job: Job, success: bool, value: Any) -> tuple[Told, object]:
         """Take the final outcome of `job`, which had a permit.

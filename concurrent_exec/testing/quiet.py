@@ -31,7 +31,8 @@ def _quiet(executor: Any, session: ScriptedSession) -> bool:
     gate = executor._gate
     runs = list(executor._runs)
     with gate.lock:
-        if gate.may_take() or gate.telling or gate.in_flight != len(session.pending):
+        in_flight = sum(request.size for request in session.pending)
+        if gate.may_take() or gate.telling or gate.in_flight != in_flight:
             return False
         return all(run.at_rest or _waits(run.source.iterator) for run in runs)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from threading import Event, Lock
+from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
 from cassandra import OperationTimedOut
 from cassandra.cluster import ResultSet
+from cassandra.protocol import ColumnMetadata as BoundColumn
+from cassandra.query import UNSET_VALUE, BatchStatement, PreparedStatement
 
 from concurrent_exec.testing.clock import VirtualClock
+from concurrent_exec.testing.metadata import ScriptedMetadata
+
+PROTOCOL_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Reply:
 
 
 Script = Callable[[Any, Any], Reply | None]
+Replicas = Callable[[str, bytes], Iterable[Hashable]]
 
 
 @dataclass(slots=True)
@@ -65,6 +72,8 @@ class Request:
         self.parameters = parameters
         self.options: dict[str, Any] = options
         """The keyword arguments it was sent with."""
+        self.size = len(parameters) if isinstance(statement, BatchStatement) else 1
+        """How many statements it has."""
         self.message = Message(timestamp)
         self.answered = False
         self.at_once = False
@@ -134,10 +143,14 @@ class ScriptedSession:
     """A session for tests: `script` says what becomes of each statement.
 
     script: called with statement and parameters for each statement sent; returns a `Reply`, or
-        None for one that waits. Without a script all wait.
+        None for one that waits. Without a script all wait. A batch is one such statement, and
+        its parameters are those in it: pairs of a statement, which `as_prepared` has made, and its
+        parameters.
     clock: where delays and timeouts pass; a `VirtualClock`, one of its own by default.
     timeout: seconds after which a statement without an answer fails with OperationTimedOut,
         unless it was sent with a timeout of its own; None for never.
+    replicas: called with keyspace and routing key; returns the nodes that have the partition. By
+        default one node has them all.
     heard_twice: let a request that is answered a second time call its callbacks a second time,
         though they were cleared, as a driver at fault would.
     """
@@ -148,9 +161,12 @@ class ScriptedSession:
         *,
         clock: VirtualClock | None = None,
         timeout: float | None = 10.0,
+        replicas: Replicas = lambda keyspace, key: ["the only node"],
         heard_twice: bool = False,
     ) -> None:
         self.heard_twice = heard_twice
+        self.cluster = SimpleNamespace(metadata=ScriptedMetadata(replicas))
+        """What a session's cluster is, as far as a batch must know it."""
         self.clock = clock if clock is not None else VirtualClock()
         self.sent = 0
         """How many statements were sent."""
@@ -160,6 +176,7 @@ class ScriptedSession:
         self._timeout = timeout
         self._timestamps = count(1)
         self._listeners: list[tuple[Any, Any, Any]] = []
+        self._prepared: dict[bytes, PreparedStatement] = {}
         self._pending: dict[int, Request] = {}
         self._lock = Lock()
 
@@ -171,11 +188,13 @@ class ScriptedSession:
 
     def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
         """Send a statement; return its request, which is also its response future."""
+        if isinstance(query, BatchStatement):
+            parameters = self._members(query)
         request = Request(self, query, parameters, options, next(self._timestamps))
         for listener, args, named in list(self._listeners):
             listener(request, *args, **named)
         with self._lock:
-            self.sent += 1
+            self.sent += request.size
         reply = (self._script(query, parameters) if self._script else None) or Reply()
         if reply.refuse:
             raise reply.error if reply.error is not None else RuntimeError("refused")
@@ -206,6 +225,38 @@ class ScriptedSession:
         self._expect(request)  # last: whoever sees it pending may count on all the rest
         return request
 
+    def as_prepared(
+        self,
+        query: str,
+        columns: Mapping[str, Any],
+        *,
+        partition_key: Sequence[str],
+        clustering_key: Sequence[str] = (),
+        table: str = "scripted.rows",
+    ) -> PreparedStatement:
+        """Return a prepared statement, the driver's own, as a node might have prepared it.
+
+        columns: what the markers of `query` stand for, in their order: names, and their types
+            as `cassandra.cqltypes` has them. Among them must be all of the partition key.
+        partition_key, clustering_key: the names of the columns that the table's key has.
+        table: keyspace and name.
+        """
+        keyspace, _, name = table.partition(".")
+        self.cluster.metadata.add_table(keyspace, name, partition_key, clustering_key)
+        names = list(columns)
+        prepared = PreparedStatement(
+            [BoundColumn(keyspace, name, *column) for column in columns.items()],
+            b"%d" % len(self._prepared),
+            [names.index(each) for each in partition_key],
+            query,
+            keyspace,
+            PROTOCOL_VERSION,
+            None,
+            None,
+        )
+        self._prepared[prepared.query_id] = prepared
+        return prepared
+
     def add_request_init_listener(
         self, fn: Callable[..., object], *args: Any, **kwargs: Any
     ) -> None:
@@ -222,13 +273,31 @@ class ScriptedSession:
         """Send a statement and wait for its answer: a ResultSet, or its error raised."""
         return self.execute_async(query, parameters, **options).result()
 
+    def _members(self, batch: BatchStatement) -> list[tuple[Any, Any]]:
+        """The statements of a batch, with parameters as they were before they were bound."""
+        members: list[tuple[Any, Any]] = []
+        for is_prepared, what, values in batch._statements_and_parameters:
+            if not is_prepared:
+                members.append((what, None))
+                continue
+            prepared = self._prepared[what]
+            types = [column.type for column in prepared.column_metadata]
+            parameters = tuple(map(_unbound, types, values))
+            members.append((prepared, parameters))
+        return members
+
     def _expect(self, request: Request) -> None:
         with self._lock:
             if not request.answered:
                 self._pending[id(request)] = request
-                self.most_in_flight = max(self.most_in_flight, len(self._pending))
+                in_flight = sum(each.size for each in self._pending.values())
+                self.most_in_flight = max(self.most_in_flight, in_flight)
 
     def _note_answer(self, request: Request) -> None:
         with self._lock:
             request.answered = True
             self._pending.pop(id(request), None)
+
+
+def _unbound(kind: Any, value: Any) -> Any:
+    return value if value is UNSET_VALUE else kind.from_binary(value, PROTOCOL_VERSION)
