@@ -79,7 +79,7 @@ class Shape:
 
 def _fields(columns: Any) -> int:
     """How many fields all user-defined types have together; each may be a cell."""
-    return sum(len(getattr(column.type, "fieldnames", ())) for column in columns)
+    return sum(len(getattr(column.type, "fieldnames", None) or ()) for column in columns)
 
 
 def _row(text: _Text, table: Any, columns: Any) -> tuple[int, ...] | None:

@@ -12,7 +12,8 @@ class Linger:
 
     What waits has no permit and has not been started, so a stop reaches it as ever. It waits
     only for as long as something else is in flight, as in Nagle's algorithm (RFC 896), and at
-    most for some milliseconds; not where there is plenty of it; and not for what can't come.
+    most for some milliseconds; not where there is plenty of it; and not for what can't come, as
+    when all input is at its end. Of what is submitted singly, more may always come.
     """
 
     def __init__(self, gate: Gate, seconds: float) -> None:
@@ -24,7 +25,7 @@ class Linger:
     def waits(self, runs: Iterable[Run]) -> bool:
         """Say whether to wait; if so, the gate's launch is called when that is over.
 
-        runs: all that may bring more.
+        runs: those of the executor, which may bring more though they have nothing ready.
         """
         gate = self._gate
         with gate.lock:
@@ -34,7 +35,7 @@ class Linger:
                 not self._over
                 and 0 < min(ready, free) < gate.limit // 2
                 and gate.in_flight > 0
-                and (ready > free or any(run.may_bring_more for run in runs))
+                and (ready > free or any(work.may_bring_more for work in (*gate.turns, *runs)))
             )
             gate.lingers = waits
             start = waits and not self._ticking

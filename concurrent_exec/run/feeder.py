@@ -34,6 +34,8 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
                 room -= 1  # a delivery may have made more meanwhile, which can wait
                 if run.gate.may_take():
                     launch()
+            if run.gate.may_take():
+                launch()
     except BaseException as exc:  # it has nobody above it to tell, but the run's caller
         run.end_of_input(exc.with_traceback(None))
     finally:

@@ -50,7 +50,8 @@ class Gate:
         retry policy or the limiter; that the rate allows nothing, to the clock."""
         self.idle = Parking()
         """Where those wait who want to see nothing in flight and nothing queued."""
-        self._turns: deque[Work] = deque()
+        self.turns: deque[Work] = deque()
+        """Those that may have something to send; whose turn is next stands first."""
         self._resting: set[Work] = set()
         """Those that have jobs waiting for their time to be sent again."""
         self._rate = rate
@@ -66,13 +67,13 @@ class Gate:
         """Give `work` a turn, as it may have something to send. Lock held."""
         if not work.has_turn:
             work.has_turn = True
-            self._turns.append(work)
+            self.turns.append(work)
 
     def may_take(self) -> bool:
         """Say whether `take` is worth calling; a hint that needs no lock."""
         if self._holding_back or self.lingers:
             return False
-        return bool(self._turns) and self.in_flight < self.limit
+        return bool(self.turns) and self.in_flight < self.limit
 
     def free_permits(self) -> int:
         """Return how many more may be in flight; a hint that needs no lock."""
@@ -91,7 +92,7 @@ class Gate:
         now = 0.0 if rate is None else self.clock.monotonic()
         pause = 0.0
         with self.lock:
-            turns = self._turns
+            turns = self.turns
             while turns and self.in_flight < self.limit and len(jobs) < most:
                 if rate is not None and (pause := rate.wait(now)) > 0 and not self._turn_to_free():
                     break
@@ -127,7 +128,7 @@ class Gate:
 
     def _turn_to_free(self) -> bool:
         """Bring one to the front whose jobs will not be sent, and so need no rate, if any."""
-        turns = self._turns
+        turns = self.turns
         for number, work in enumerate(turns):
             if work.expired:
                 turns.rotate(-number)
@@ -164,11 +165,11 @@ class Gate:
 
     def queued(self) -> int:
         """Return how many jobs are pulled and wait for a permit. Lock held."""
-        return sum(work.queued() for work in self._turns)
+        return sum(work.queued() for work in self.turns)
 
     def takeable(self) -> int:
         """Return how many jobs could be taken if permits and rate allowed it. Lock held."""
-        return sum(work.takeable() for work in self._turns)
+        return sum(work.takeable() for work in self.turns)
 
     def waiting_for_retry(self) -> int:
         """Return how many jobs wait for their time to be sent again. Lock held."""

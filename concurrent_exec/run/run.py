@@ -127,7 +127,6 @@ class Run(Work):
 
     @property
     def may_bring_more(self) -> bool:
-        """Whether statements may come yet that it has not pulled."""
         return not (self.stopped or self.closed or self._no_more_input)
 
     @property
@@ -346,6 +345,7 @@ class Run(Work):
         """Note that the input is at its end, or has raised `error`."""
         with self.gate.lock:
             self._ended = True
+            self.gate.lingers = False  # there may be no more to wait for
             if error is not None and self.error is None:
                 self.error = error
             self.consumers.wake_all()

@@ -65,6 +65,10 @@ class Submissions(Work):
     def queued(self) -> int:
         return len(self._ready) + len(self._due)
 
+    @property
+    def may_bring_more(self) -> bool:
+        return True
+
     def takeable(self) -> int:
         return self.queued()
 

@@ -51,6 +51,11 @@ class Work(ABC):
     def queued(self) -> int:
         """Return how many jobs are there to be sent and have no permit. Lock held."""
 
+    @property
+    @abstractmethod
+    def may_bring_more(self) -> bool:
+        """Whether jobs may come yet that it does not know of. Lock held."""
+
     @abstractmethod
     def takeable(self) -> int:
         """Return how many jobs `next_job` would give one after the other. Lock held."""

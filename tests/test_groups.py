@@ -1,0 +1,119 @@
+"""The grouping of statements, whatever they are: what goes together and in which order."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from concurrent_exec.executors._groups import Item, grouped
+
+MOST, MOST_BYTES = 4, 10
+
+
+def _item(company: int | None, partition: int | None, row: int | None, size: int) -> Item[None]:
+    return Item(None, company, partition, row, size)
+
+
+ITEMS = st.lists(
+    st.builds(
+        _item,
+        company=st.sampled_from([None, 1, 1, 2]),
+        partition=st.sampled_from([None, 1, 2, 3, 4, 5]),
+        row=st.sampled_from([None, 1, 2, 3]),
+        size=st.sampled_from([1, 1, 2, 5, 11]),
+    ).map(lambda item: item._replace(company=None) if item.partition is None else item),
+    max_size=30,
+)
+
+
+def _numbered(items: list[Item[None]]) -> list[Item[int]]:
+    return [Item(number, *item[1:]) for number, item in enumerate(items)]
+
+
+def _goes_alone(item: Item[int]) -> bool:
+    return item.company is None or item.bytes > MOST_BYTES
+
+
+@given(ITEMS)
+def test_any_items(drawn: list[Item[None]]) -> None:
+    items = _numbered(drawn)
+    groups = grouped(items, most=MOST, most_bytes=MOST_BYTES)
+    sent = [number for group in groups for number in group]
+    assert sorted(sent) == list(range(len(items))), "each once"
+    place = {number: n for n, group in enumerate(groups) for number in group}
+    for group in groups:
+        members = [items[number] for number in group]
+        if len(group) > 1:
+            assert not any(_goes_alone(member) for member in members)
+            assert len({member.company for member in members}) == 1
+            assert len(group) <= MOST
+            assert sum(member.bytes for member in members) <= MOST_BYTES
+        touched = [(member.partition, member.row) for member in members]
+        assert len(set(touched)) == len(touched), "two writes of a row"
+        for partition, row in touched:
+            others = [row for where, row in touched if where == partition]
+            assert row is not None or len(others) == 1, "a row, and what may touch it"
+    for partition in {item.partition for item in items} - {None}:
+        numbers = [item.content for item in items if item.partition == partition]
+        assert [number for number in sent if number in numbers] == numbers, "not in order"
+    for item in items:
+        if item.partition is None:
+            assert all(place[number] < place[item.content] for number in range(item.content))
+
+
+@given(ITEMS)
+def test_no_group_ends_without_a_reason(drawn: list[Item[None]]) -> None:
+    """Two groups of one company that follow each other could not have been one."""
+    items = _numbered([item for item in drawn if not _goes_alone(Item(0, *item[1:]))])
+    companies: dict[object, list[list[Item[int]]]] = {}
+    for group in grouped(items, most=MOST, most_bytes=MOST_BYTES):
+        members = [items[number] for number in group]
+        companies.setdefault(members[0].company, []).append(members)
+    for groups in companies.values():
+        for former, latter in pairwise(groups):
+            first = latter[0]
+            between = items[former[-1].content + 1 : first.content]
+            assert (
+                len(former) == MOST
+                or sum(member.bytes for member in former) + first.bytes > MOST_BYTES
+                or any(
+                    member.partition == first.partition
+                    and (member.row == first.row or None in (member.row, first.row))
+                    for member in former
+                )
+                # closed by another company's write of a partition that it had
+                or any(
+                    other.partition == member.partition
+                    for other in between
+                    if other.company != first.company
+                    for member in former
+                )
+            )
+
+
+def test_what_can_go_together_does() -> None:
+    rows = [Item(number, "company", "partition", number, 1) for number in range(10)]
+    assert grouped(rows, most=4, most_bytes=100) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert grouped(rows, most=100, most_bytes=5) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_what_goes_alone_waits_only_for_its_own_partition() -> None:
+    items = [
+        Item("a1", "company", "a", 1, 1),
+        Item("b1", "company", "b", 1, 1),
+        Item("other", None, "c", None, 1),
+        Item("b2", None, "b", 2, 1),
+        Item("a2", "company", "a", 2, 1),
+        Item("unknown", None, None, None, 1),
+        Item("a3", "company", "a", 3, 1),
+    ]
+    assert grouped(items, most=100, most_bytes=100) == [
+        ["other"],
+        ["a1", "b1"],
+        ["b2"],
+        ["a2"],
+        ["unknown"],
+        ["a3"],
+    ]
