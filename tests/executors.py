@@ -13,7 +13,7 @@ from concurrent_exec import BatchExecutor, CallbackExecutor, Executor, ThreadExe
 EXECUTORS: dict[str, Callable[..., Executor[Any]]] = {
     "callback": CallbackExecutor,
     "thread": ThreadExecutor,
-    "batch": partial(BatchExecutor, batch_mode="replica_set"),
+    "batch": partial(BatchExecutor, batch_mode="replica_set", linger=0),
 }
 
 any_executor = pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)

@@ -25,6 +25,9 @@ SUITE = [
     "tests/test_retrying.py",
     "tests/test_ordering.py",
     "tests/test_limits.py",
+    "tests/test_groups.py",
+    "tests/test_shapes.py",
+    "tests/test_batching.py",
 ]
 
 _TRIVIAL = "tests/test_properties.py::test_the_deliberate_faults_still_have_their_places"
@@ -313,6 +316,84 @@ FAULTS = [
         "run/work.py",
         "            self.abort(trouble)\n        gate = self.gate\n",
         "            pass\n        gate = self.gate\n",
+    ),
+    Fault(
+        "two writes of one row share a batch",
+        "executors/_groups.py",
+        "item.row is None or item.row in rows or None in rows)",
+        "item.row is None or None in rows)",
+    ),
+    Fault(
+        "a range shares a batch with a row of it",
+        "executors/_groups.py",
+        "item.row is None or item.row in rows or None in rows)",
+        "item.row in rows)",
+    ),
+    Fault(
+        "a partition has two groups that are open",
+        "executors/_groups.py",
+        "goes_alone or there.company != item.company or there.touches(item)",
+        "there.touches(item)",
+    ),
+    Fault(
+        "what may touch anything overtakes what was before it",
+        "executors/_groups.py",
+        "        if item.partition is None:\n            self._close_all()\n",
+        "        if item.partition is None:\n            pass\n",
+    ),
+    Fault(
+        "a batch has one byte too many",
+        "executors/_groups.py",
+        "group.bytes + item.bytes > self._most_bytes:",
+        "group.bytes + item.bytes > self._most_bytes + 1:",
+    ),
+    Fault(
+        "a marker is taken for the column it is named for",
+        "drivers/shapes.py",
+        "            name: places.index(start)\n",
+        "            self._tokens[end - 1].text.strip('?') or name: places.index(start)\n",
+    ),
+    Fault(
+        "a static column is taken for one of its row",
+        "drivers/shapes.py",
+        "column.is_static and text.names",
+        "False and text.names",
+    ),
+    Fault(
+        "a failed batch of others than idempotent ones is sent again",
+        "executors/batching.py",
+        "again=self._idempotent)",
+        "again=True)",
+    ),
+    Fault(
+        "what a failed batch had is sent again with a new timestamp",
+        "executors/batching.py",
+        "            job.timestamp = timestamp\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a stop between two batches is not heeded",
+        "executors/batching.py",
+        "if not each[0].work.recall(each[0])]",
+        "]",
+    ),
+    Fault(
+        "a note for the thread that sends is lost",
+        "executors/batching.py",
+        "        self._has_more = True\n",
+        "        pass\n",
+    ),
+    Fault(
+        "the lingering has no end",
+        "executors/_linger.py",
+        "            self._over = True\n",
+        "            pass\n",
+    ),
+    Fault(
+        "statements linger though nothing is in flight",
+        "executors/_linger.py",
+        "                and gate.in_flight > 0\n",
+        "",
     ),
 ]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurrent_exec import Executor
-from tests.executors import EXECUTORS, any_executor
+from concurrent_exec import BatchExecutor, Executor
+from tests.executors import any_executor
 from tests.faults import unplaced
 from tests.schedule import PACES, PLANS, PREPARED_PLANS, QUICK_PACES, Pace, Plan, World, chooser
 
@@ -32,7 +33,7 @@ def test_any_schedule(
     play(World(make_executor, pace, plans), steps, choices)
 
 
-@pytest.mark.parametrize("make_executor", [EXECUTORS["batch"]], ids=["batch"])
+@pytest.mark.parametrize("linger", [0, 0.005])
 @given(
     pace=QUICK_PACES,
     plans=st.lists(PREPARED_PLANS, min_size=1, max_size=2),
@@ -40,13 +41,14 @@ def test_any_schedule(
     choices=st.lists(st.integers(0, 10_000), max_size=120),
 )
 def test_any_schedule_of_batches(
-    make_executor: Callable[..., Executor[Any]],
+    linger: float,
     pace: Pace,
     plans: list[Plan],
     steps: int,
     choices: list[int],
 ) -> None:
     """Where most statements go with others."""
+    make_executor = partial(BatchExecutor, batch_mode="replica_set", linger=linger)
     play(World(make_executor, pace, plans), steps, choices)
 
 
