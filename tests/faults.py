@@ -18,6 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = [
+    "tests/test_groups.py",
+    "tests/test_shapes.py",
+    "tests/test_batching.py",
     "tests/test_properties.py",
     "tests/test_inputs.py",
     "tests/test_stopping.py",
@@ -25,9 +28,6 @@ SUITE = [
     "tests/test_retrying.py",
     "tests/test_ordering.py",
     "tests/test_limits.py",
-    "tests/test_groups.py",
-    "tests/test_shapes.py",
-    "tests/test_batching.py",
 ]
 
 _TRIVIAL = "tests/test_properties.py::test_the_deliberate_faults_still_have_their_places"

@@ -30,8 +30,8 @@ class FirstTimestamps:
         """
         if not hasattr(session, "add_request_init_listener"):
             raise TypeError(
-                "retry needs a session whose requests can be listened to, so that a write sent "
-                "again does not overwrite a newer one; "
+                "to send again, as retry and batches do, needs a session whose requests can be "
+                "listened to, so that an old write does not overwrite a newer one; "
                 f"{type(session).__name__} has no add_request_init_listener"
             )
         self._expected = _Expected()
