@@ -24,7 +24,7 @@ ITEMS = st.lists(
         row=st.sampled_from([None, 1, 2, 3]),
         size=st.sampled_from([1, 1, 2, 5, 11]),
     ).map(lambda item: item._replace(company=None) if item.partition is None else item),
-    max_size=30,
+    max_size=16,
 )
 
 

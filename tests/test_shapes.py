@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -83,7 +84,11 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("text", ROWS)
+def _names(cases: Iterable[str]) -> list[str]:
+    return [case.replace(" ", "-") for case in cases]
+
+
+@pytest.mark.parametrize("text", ROWS, ids=range(len(ROWS)))
 def test_the_row_is_told_by_its_markers(text: str) -> None:
     columns, row = ROWS[text]
     found = shape(text, *columns.split())
@@ -91,7 +96,7 @@ def test_the_row_is_told_by_its_markers(text: str) -> None:
     assert (found.table, found.row) == (("ks", "t"), row)
 
 
-@pytest.mark.parametrize("what", ANY_ROW)
+@pytest.mark.parametrize("what", ANY_ROW, ids=_names(ANY_ROW))
 def test_what_may_touch_any_row(what: str) -> None:
     text, columns = ANY_ROW[what]
     found = shape(text, *columns.split())
@@ -99,7 +104,7 @@ def test_what_may_touch_any_row(what: str) -> None:
     assert found.row is None
 
 
-@pytest.mark.parametrize("what", ALONE)
+@pytest.mark.parametrize("what", ALONE, ids=_names(ALONE))
 def test_what_goes_alone(what: str) -> None:
     text, columns = ALONE[what]
     assert shape(text, *columns.split()) is None

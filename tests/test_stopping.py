@@ -601,9 +601,9 @@ def reader(results: Any) -> Iterator[Any]:
 def run_script(script: str, *, interrupt: bool = False) -> subprocess.CompletedProcess[str]:
     prelude = """
         import itertools, sys, threading, time
-        from concurrent_exec import CallbackExecutor, ThreadExecutor
         from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession
-        make_executor = {"callback": CallbackExecutor, "thread": ThreadExecutor}[sys.argv[1]]
+        from tests.executors import EXECUTORS
+        make_executor = EXECUTORS[sys.argv[1]]
         """
     code = textwrap.dedent(prelude) + textwrap.dedent(script)
     outputs = []
