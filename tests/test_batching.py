@@ -12,6 +12,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, Simple
 
 from concurrent_exec import BatchExecutor, FailedAttempt, Results, Retry
 from concurrent_exec.testing import (
+    Reply,
     Request,
     ScriptedInput,
     ScriptedSession,
@@ -325,6 +326,23 @@ def test_what_a_stopped_run_leaves_unsent_of_a_batch_is_not_laid_bare() -> None:
     batch.fail(OperationTimedOut())
     assert stage.pending == []
     assert stage.session.sent == 2
+
+
+def test_a_stop_reaches_what_was_taken_but_not_sent() -> None:
+    """What comes before it in the same launch may fail at once."""
+    stage = Stage()
+    error = OperationTimedOut()
+    stage.session._script = lambda statement, parameters: (
+        Reply(error=error, at_once=True) if statement == "bad" else None
+    )
+    insert = stage.insert()
+    results = stage.execute([("bad", None), *[(insert, row) for row in rows(1, 2)]])
+    assert stage.pending == []
+    assert stage.session.sent == 1
+    statistics = results.statistics()
+    assert (statistics.started, statistics.failed, statistics.in_flight) == (1, 1, 0)
+    with pytest.raises(OperationTimedOut):
+        results.all()
 
 
 # ---- bad input ----
