@@ -101,7 +101,7 @@ def test_a_session_that_only_blocks_is_no_session_for_callbacks_and_retries() ->
     session: Any = Blocking()
     with pytest.raises(TypeError, match=r"it has no execute_async$"):
         CallbackExecutor(session)
-    with pytest.raises(TypeError, match="retry needs a session"):
+    with pytest.raises(TypeError, match="needs a session whose requests"):
         ThreadExecutor(session).map("q", [(1,)], retry=Retry())
     nothing: Any = object()
     with pytest.raises(TypeError, match=r"it has no execute_async and no execute$"):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from concurrent_exec.executors.base import Executor
+from concurrent_exec.executors.batching import BatchExecutor
 from concurrent_exec.executors.callback import CallbackExecutor
 from concurrent_exec.executors.threads import ThreadExecutor
 
-STRATEGIES: Final[dict[str, type[CallbackExecutor[Any]] | type[ThreadExecutor[Any]]]] = {
+STRATEGIES: Final[dict[str, Callable[..., Executor[Any]]]] = {
     "callback": CallbackExecutor,
     "thread": ThreadExecutor,
+    "batch": BatchExecutor,
+    "batch_replica_set": partial(BatchExecutor, batch_mode="replica_set"),
 }
-"""The strategies by their names, the fastest first."""
+"""The strategies by their names. Batches are for those who ask for them: they change more than
+the speed."""
 
 
 @dataclass(frozen=True, slots=True)
