@@ -1,0 +1,3 @@
+module void
+
+go 1.22
