@@ -3,7 +3,7 @@
 
 # Two environments, because both drivers install the package "cassandra".
 DRIVERS := cassandra scylla
-EXTRAS := cli,compare,demo,test
+EXTRAS := cli,compare,demo,perf,test
 
 # Which interpreter the environments are made with; another one makes them anew.
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
@@ -12,8 +12,9 @@ PYTHON := $(shell for p in python3.11 python3; do \
 	if $$p -c '$(RECENT)' 2>/dev/null; then echo $$p; exit; fi; done; echo python3)
 endif
 
-# Passed on to demo/flights.py and to pytest.
+# Passed on to demo/flights.py, to each of the scripts that measure, and to pytest.
 DEMO_ARGS ?=
+PERF_ARGS ?=
 PYTEST_ARGS ?=
 # Seconds that one test may take at its full size.
 PROOF_TIMEOUT ?= 1800
@@ -21,6 +22,7 @@ PROOF_TIMEOUT ?= 1800
 VENVS := $(DRIVERS:%=.venv/%/complete)
 TESTS := $(DRIVERS:%=test-%)
 PROOFS := $(DRIVERS:%=proof-%)
+PERFS := $(DRIVERS:%=perf-%)
 TYPES := $(DRIVERS:%=types-%)
 TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo perf)
 
@@ -36,8 +38,8 @@ endif
 # little more than half as long. The output of each comes whole when it has ended.
 AT_ONCE := $(MAKE) --no-print-directory --jobs --output-sync=target NO_STEPS=1
 
-.PHONY: help demo test proof lint types format constraints clean FORCE \
-	check-tools check-python check-cassandra check-go $(TESTS) $(PROOFS) $(TYPES)
+.PHONY: help demo test proof perf lint types format constraints clean FORCE \
+	check-tools check-python check-cassandra check-go $(TESTS) $(PROOFS) $(PERFS) $(TYPES)
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -61,6 +63,14 @@ proof: check-tools check-go $(PROOFS) ## run the same proofs on both drivers at 
 $(PROOFS): proof-%: .venv/%/complete
 	CONCURRENT_EXEC_PROOF=1 .venv/$*/bin/python -m pytest --timeout=$(PROOF_TIMEOUT) \
 		$(PYTEST_ARGS) $(wildcard tests/proof)
+
+perf: check-tools check-go $(PERFS) ## measure the ways beside each other, draw and tabulate (PERF_ARGS=--quick)
+	.venv/cassandra/bin/python -m perf.report $(PERF_ARGS)
+
+$(PERFS): perf-%: .venv/%/complete
+	for script in strategies memory growth hotspots; do \
+		.venv/$*/bin/python -m perf.$$script $(PERF_ARGS) || exit 1; \
+	done
 
 lint: .venv/cassandra/complete ## check style and format
 	.venv/cassandra/bin/ruff check .
@@ -139,8 +149,8 @@ check-cassandra:
 	fi; \
 	exit $$status
 
-# What builds Toxiproxy, the failing network of the tests. The first Go that reads its go.mod is
-# 1.22.
+# What builds Toxiproxy, the failing network of the tests, and the void server of perf. The first Go
+# that reads their go.mod is 1.22.
 check-go:
 	@version=$$(go version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p'); \
 	if [ -z "$$version" ]; then \

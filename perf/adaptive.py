@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from math import nan
 from pathlib import Path
-from typing import Any
 
 import click
 
 from concurrent_exec import AdaptiveConcurrency, CallbackExecutor, Limiter
-from concurrent_exec.cluster import LocalCassandra
-from concurrent_exec.connect import ConnectionOptions, connect
 from concurrent_exec.model import Outcome
+from perf.servers import a_server, a_session
+from perf.workloads import Bound, write
 
 LEVELS = (10, 25, 50, 100, 250, 500, 1000, 2000)
 ADAPTIVE = "adaptive"
@@ -103,26 +101,13 @@ class Go:
         return times, rates, limits
 
 
-@contextmanager
-def a_session(contact_points: str | None) -> Iterator[Any]:
-    """Connect to the cluster that is named, else to one started for this."""
-    if contact_points:
-        with connect(ConnectionOptions.from_environment(contact_points=contact_points)) as session:
-            yield session
-        return
-    with LocalCassandra() as cassandra:
-        options = ConnectionOptions(tuple(cassandra.contact_points), cassandra.port)
-        with connect(options) as session:
-            yield session
-
-
-def go(session: Any, insert: Any, limiter: Limiter, count: int) -> Go:
+def go(bound: Bound, limiter: Limiter, count: int) -> Go:
     """Insert so many rows."""
     watched = Watched(limiter)
     start = time.perf_counter()
-    with CallbackExecutor(session, concurrency=watched) as executor:
-        rows = ((number, f"value {number}") for number in range(count))
-        for _ in executor.map(insert, rows, raise_on_first_error=False):
+    with CallbackExecutor(bound.session, concurrency=watched) as executor:
+        parameters = bound.parameters(count)
+        for _ in executor.map(bound.statement, parameters, raise_on_first_error=False):
             pass
     return Go(start, time.perf_counter() - start, watched.notes)
 
@@ -194,15 +179,10 @@ def main(contact_points: str | None, statements: int, rounds: int, picture: Path
     ways: dict[str, Callable[[], Limiter]] = {ADAPTIVE: AdaptiveConcurrency}
     ways |= {str(level): partial(Fixed, level) for level in LEVELS}
     done: list[dict[str, Go]] = []
-    with a_session(contact_points) as session:
-        session.execute(
-            "CREATE KEYSPACE IF NOT EXISTS perf WITH replication = "
-            "{'class': 'SimpleStrategy', 'replication_factor': 1}"
-        )
-        session.execute("CREATE TABLE IF NOT EXISTS perf.pairs (key int PRIMARY KEY, value text)")
-        insert = session.prepare("INSERT INTO perf.pairs (key, value) VALUES (?, ?)")
+    with a_server("cassandra", contact_points) as server, a_session(server) as session:
+        bound = Bound(session, write(20))
         for turn in range(-1, rounds):
-            goes = {name: go(session, insert, make(), statements) for name, make in ways.items()}
+            goes = {name: go(bound, make(), statements) for name, make in ways.items()}
             if turn >= 0:
                 done.append(goes)
     print_table(done)

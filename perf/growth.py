@@ -1,0 +1,66 @@
+"""How the cost of a statement grows with the number of statements, and of columns.
+
+Inserts on the void server. What costs the same per statement at 1,000 and at 1,000,000 has no
+part that grows with the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from concurrent_exec.comparing.measuring import play_in_turn
+from perf import options, results
+from perf.servers import Server, a_server, a_session
+from perf.ways import HELPER, WAYS, Bench
+from perf.workloads import Bound, Workload, write
+
+CONCURRENCY = 100
+COUNTS = (1_000, 10_000, 100_000, 1_000_000)
+COLUMNS = (2, 5, 10, 20, 50)
+GROWING = (HELPER, "bare chain, cycle broken", "CallbackExecutor, list", "CallbackExecutor, stream")
+
+
+def measure(
+    server: Server, session: Any, workload: Workload, columns: int, count: int, rounds: int
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each way."""
+    click.echo(f"{results.driver()}: {count:,} inserts of {columns} columns")
+    with ExitStack() as cleanups:
+        bench = Bench(server.options, Bound(session, workload), CONCURRENCY, cleanups)
+        plays = {way: WAYS[way](bench) for way in GROWING}
+        warm_up = 1 if count <= 10_000 else 0
+        goes = play_in_turn(plays, statements=count, rounds=rounds, warm_up=warm_up, timed=False)
+    for way, taken in goes.items():
+        row = results.figures(taken, goes[HELPER])
+        click.echo(
+            f"  {way:38} {row['cpu_us'][0]:8.1f} us {row['rate'][0]:9,.0f}/s {row['failed'] or ''}"
+        )
+        yield {"way": way, "columns": columns, **row}
+
+
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@options.common
+@click.option("--most", type=click.IntRange(min=1), help="[default: 1,000,000; quick: 10,000]")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+def main(folder: Path, quick: bool, most: int | None, rounds: int) -> None:
+    most = most or (10_000 if quick else COUNTS[-1])
+    rows: list[dict[str, Any]] = []
+    with a_server("void") as server, a_session(server) as session:
+        for count in COUNTS:
+            if count <= most:
+                # A million once: it is not the last percent that is asked for.
+                times = max(1, min(rounds, 300_000 // count))
+                rows += measure(server, session, write(20), 2, count, times)
+        for columns in COLUMNS:
+            workload = write(20, columns)
+            rows += measure(server, session, workload, columns, min(most, 2_000), rounds)
+    click.echo(f"written: {results.save('growth', rows, folder)}")
+
+
+if __name__ == "__main__":
+    main()

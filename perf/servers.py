@@ -1,0 +1,56 @@
+"""The servers that the scripts measure against, each with the same tables, and sessions on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from concurrent_exec.cluster import LocalCassandra
+from concurrent_exec.connect import ConnectionOptions, connect
+from perf.void_server import VoidServer
+
+KEYSPACE = "perf"
+SERVERS = ("void", "cassandra")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server to measure against.
+
+    cpu_seconds: returns the processor time that it has taken so far; None if that can't be told.
+    """
+
+    name: str
+    options: ConnectionOptions
+    cpu_seconds: Callable[[], float] | None = None
+
+
+@contextmanager
+def a_server(name: str, contact_points: str | None = None) -> Iterator[Server]:
+    """Start the server of that name, or take yours.
+
+    name: one of SERVERS.
+    contact_points: of a cluster of your own; it then stands for "cassandra".
+    """
+    if name == "void":
+        with VoidServer() as void:
+            yield Server(name, void.options(), void.cpu_seconds)
+    elif contact_points:
+        yield Server(name, ConnectionOptions.from_environment(contact_points=contact_points))
+    else:
+        with LocalCassandra() as cassandra:
+            options = ConnectionOptions(tuple(cassandra.contact_points), cassandra.port)
+            yield Server(name, options)
+
+
+@contextmanager
+def a_session(server: Server) -> Iterator[Any]:
+    """Connect, without compression, which only one of the drivers brings; the keyspace is there."""
+    with connect(server.options, compression=False) as session:
+        session.execute(
+            f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = "
+            "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        )
+        yield session

@@ -1,0 +1,127 @@
+"""Every way beside the others, by server, workload and concurrency: CPU, rate, latencies, memory.
+
+Two tables are measured for each server: all ways on all workloads at one concurrency, and the
+ways at all levels of concurrency on one-row writes and reads. All ways of one line of these go in
+turn, several times over, so that their ratios hold though the machine gets faster or slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import click
+
+from concurrent_exec.comparing.measuring import Note, Play, play_in_turn
+from perf import options, results
+from perf.servers import SERVERS, Server, a_server, a_session
+from perf.ways import HELPER, WAYS, Bench
+from perf.workloads import KINDS, Bound, Workload
+
+CONCURRENCY = 100
+LEVELS = (1, 10, 100, 500, 2000)
+SIZES = (20, 2000)
+STREAMS = "stream", "generator"
+"""Ways that are left out where only the concurrency changes: they go as their lists do."""
+
+
+def table(quick: bool) -> Iterator[tuple[Workload, int, bool]]:
+    """Yield workload, concurrency and whether latencies are taken, for each line to measure."""
+    for size in SIZES:
+        for kind in KINDS.values():
+            if not quick or (size == SIZES[0] and kind is not KINDS["mixed"]):
+                yield kind(size), CONCURRENCY, False
+    for name in ("write",) if quick else ("write", "read 1"):
+        for level in LEVELS[1:2] if quick else LEVELS:
+            yield KINDS[name](SIZES[0]), level, True
+
+
+def measure(
+    server: Server,
+    session: Any,
+    lines: Iterable[tuple[Workload, int, bool]],
+    statements: int,
+    rounds: int,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each way of each line."""
+    for workload, level, timed in lines:
+        name = f"{workload.name}, {workload.value_bytes} bytes, concurrency {level}"
+        click.echo(f"{results.driver()}, {server.name}: {name}")
+        # One at a time takes a round trip each: fewer do.
+        count = max(10, int(statements / workload.cost / (4 if level == 1 else 1)))
+        with ExitStack() as cleanups:
+            bench = Bench(server.options, Bound(session, workload), level, cleanups)
+            busy: dict[str, float] = {}
+            ways = {
+                way: _watched(make(bench), way, server, busy)
+                for way, make in WAYS.items()
+                if not (timed and any(short in way for short in STREAMS))
+            }
+            goes = play_in_turn(ways, statements=count, rounds=rounds, timed=timed)
+        for way, taken in goes.items():
+            row = {
+                "server": server.name,
+                "workload": workload.name,
+                "value_bytes": workload.value_bytes,
+                "concurrency": level,
+                "way": way,
+                **results.figures(taken, goes[HELPER]),
+            }
+            if way in busy:
+                row["server_busy"] = round(busy[way], 2)
+            click.echo(
+                f"  {way:38} {row['cpu_us'][0]:8.1f} us {row['cpu_ratio'][0]:6.2f} "
+                f"{row['rate'][0]:9,.0f}/s {row['failed'] or ''}"
+            )
+            yield row
+
+
+def _watched(play: Play, way: str, server: Server, busy: dict[str, float]) -> Play:
+    """Note the share of one core that the server takes meanwhile: at 1 it would set the pace."""
+    cpu_seconds = server.cpu_seconds
+    if cpu_seconds is None:
+        return play
+
+    def watched(count: int, note: Note | None) -> int:
+        cpu, start = cpu_seconds(), perf_counter()
+        failed = play(count, note)
+        busy[way] = max(
+            busy.get(way, 0.0), (cpu_seconds() - cpu) / max(perf_counter() - start, 0.1)
+        )
+        return failed
+
+    return watched
+
+
+@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@options.common
+@click.option("--contact-points", metavar="HOST[:PORT],...", help="A cluster of your own.")
+@click.option("--server", "names", type=click.Choice(SERVERS), multiple=True, default=SERVERS)
+@click.option(
+    "--statements",
+    type=click.IntRange(min=1),
+    default=4000,
+    show_default=True,
+    help="One-row writes a go; fewer of what is dearer.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+def main(
+    folder: Path,
+    quick: bool,
+    contact_points: str | None,
+    names: Sequence[str],
+    statements: int,
+    rounds: int,
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        with a_server(name, contact_points) as server, a_session(server) as session:
+            rows.extend(measure(server, session, table(quick), statements, rounds))
+    click.echo(f"written: {results.save('strategies', rows, folder)}")
+
+
+if __name__ == "__main__":
+    main()
