@@ -118,18 +118,14 @@ func (p *prepared) rows(c *catalog, withMetadata bool) []byte {
 }
 
 func (p *prepared) appendCanned(to []byte) []byte {
-	var values map[string][]byte
-	if p.made != nil {
-		values = p.made.values
-	}
 	to = appendInt(to, p.limit)
 	for range p.limit {
 		for _, column := range p.chosen {
-			value, written := values[column.name]
-			if !written {
-				value = column.kind.nothing()
+			if p.made == nil {
+				to = appendBytes(to, column.kind.nothing())
+			} else {
+				to = appendBytes(to, p.made.values[column.name]) // null where none was written
 			}
-			to = appendBytes(to, value)
 		}
 	}
 	return to
