@@ -26,9 +26,18 @@ GROWING = (HELPER, "bare chain, cycle broken", "CallbackExecutor, list", "Callba
 
 
 def measure(
-    server: Server, session: Any, workload: Workload, columns: int, count: int, rounds: int
+    server: Server,
+    session: Any,
+    over: str,
+    workload: Workload,
+    columns: int,
+    count: int,
+    rounds: int,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each way."""
+    """Yield a row for each way.
+
+    over: what the line is a point of, "statements" or "columns".
+    """
     click.echo(f"{results.driver()}: {count:,} inserts of {columns} columns")
     with ExitStack() as cleanups:
         bench = Bench(server.options, Bound(session, workload), CONCURRENCY, cleanups)
@@ -40,7 +49,7 @@ def measure(
         click.echo(
             f"  {way:38} {row['cpu_us'][0]:8.1f} us {row['rate'][0]:9,.0f}/s {row['failed'] or ''}"
         )
-        yield {"way": way, "columns": columns, **row}
+        yield {"over": over, "way": way, "columns": columns, **row}
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,10 +64,10 @@ def main(folder: Path, quick: bool, most: int | None, rounds: int) -> None:
             if count <= most:
                 # A million once: it is not the last percent that is asked for.
                 times = max(1, min(rounds, 300_000 // count))
-                rows += measure(server, session, write(20), 2, count, times)
+                rows += measure(server, session, "statements", write(20), 2, count, times)
         for columns in COLUMNS:
-            workload = write(20, columns)
-            rows += measure(server, session, workload, columns, min(most, 2_000), rounds)
+            workload, count = write(20, columns), min(most, 2_000)
+            rows += measure(server, session, "columns", workload, columns, count, rounds)
     click.echo(f"written: {results.save('growth', rows, folder)}")
 
 

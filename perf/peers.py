@@ -44,7 +44,9 @@ class Acsylla:
         logging.getLogger("acsylla").setLevel(logging.ERROR)
         cluster = acsylla.create_cluster(list(options.contact_points), port=options.port)
         self._session = await cluster.create_session()
-        self._prepared = [await self._session.create_prepared(cql) for cql in workload.cql]
+        self._prepared = [
+            await self._session.create_prepared(each.cql) for each in workload.statements
+        ]
 
     async def send(self, which: int, parameters: Parameters) -> object:
         """Bind, run, and take the rows as tuples."""
@@ -67,7 +69,7 @@ class RustDriver:
 
         points = [(point, options.port) for point in options.contact_points]
         self._session = await SessionBuilder().contact_points(points).connect()
-        self._prepared = [await self._session.prepare(cql) for cql in workload.cql]
+        self._prepared = [await self._session.prepare(each.cql) for each in workload.statements]
 
     async def send(self, which: int, parameters: Parameters) -> object:
         """Run, and take the rows as it makes them by default: dicts."""

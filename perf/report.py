@@ -165,19 +165,11 @@ class Pictures:
         figure, panels = self._panels(2 * len(documents), width=4.5)
         places = iter(panels)
         for driver in documents:
-            by_count, by_columns = next(places), next(places)
-            found = rows(documents, driver)
-            for way in dict.fromkeys(row["way"] for row in found):
-                mine = [row for row in found if row["way"] == way]
-                # The second half of the measuring has one number of statements for all columns.
-                wide_at = mine[-1]["statements"]
-                counts = [row for row in mine if row["columns"] == 2]
-                counts = [row for row in counts if row["statements"] != wide_at] or counts
-                wide = [row for row in mine if row["statements"] == wide_at]
-                for panel, line, axis in (
-                    (by_count, counts, "statements"),
-                    (by_columns, wide, "columns"),
-                ):
+            for axis in ("statements", "columns"):
+                panel = next(places)
+                found = rows(documents, driver, over=axis)
+                for way in dict.fromkeys(row["way"] for row in found):
+                    line = [row for row in found if row["way"] == way]
                     panel.plot(
                         [row[axis] for row in line],
                         [row["cpu_us"][0] for row in line],
@@ -185,10 +177,10 @@ class Pictures:
                         markersize=3,
                         label=way,
                     )
-                    panel.set_xlabel(axis)
-                    panel.set_ylim(bottom=0)
-                    panel.set_title(f"{driver}: CPU us a statement", fontsize=10)
-            by_count.set_xscale("log")
+                panel.set_xscale("log")
+                panel.set_xlabel(axis)
+                panel.set_ylim(bottom=0)
+                panel.set_title(f"{driver}: CPU us a statement", fontsize=10)
         panels[0].legend(fontsize=7)
         self._save(figure, "growth")
 
@@ -296,24 +288,29 @@ def goals(strategies: Documents, memory: Documents) -> str:
     """What was asked for beside what was measured, on the void server unless it says otherwise."""
     lines = []
 
-    def goal(text: str, most: float, value: Callable[[str], float | None], unit: str = "") -> None:
-        cells = [text, f"at most {most:g}{unit}"]
+    def goal(
+        text: str,
+        bound: float,
+        value: Callable[[str], float | None],
+        unit: str = "",
+        *,
+        least: bool = False,
+    ) -> None:
+        cells = [text, f"at {'least' if least else 'most'} {bound:g}{unit}"]
         for driver in strategies:
             measured = value(driver)
-            cells.append(
-                "not measured"
-                if measured is None
-                else f"{measured:.2f}{unit}"
-                if measured <= most
-                else f"**{measured:.2f}{unit}**"
-            )
+            if measured is None:
+                cells.append("not measured")
+            else:
+                met = measured >= bound if least else measured <= bound
+                cells.append(f"{measured:.2f}{unit}" if met else f"**{measured:.2f}{unit}**")
         lines.append(cells)
 
-    def row(driver: str, way: str, workload: str = "write") -> Row | None:
+    def row(driver: str, way: str, workload: str, server: str = "void") -> Row | None:
         return only(
             strategies,
             driver,
-            server="void",
+            server=server,
             workload=workload,
             value_bytes=20,
             concurrency=100,
@@ -332,10 +329,17 @@ def goals(strategies: Documents, memory: Documents) -> str:
 
     def above(way: str, to: str) -> Callable[[str], float | None]:
         def value(driver: str) -> float | None:
-            mine, theirs = row(driver, way), row(driver, to)
+            mine, theirs = row(driver, way, "write"), row(driver, to, "write")
             if mine is None or theirs is None:
                 return None
             return float(mine["cpu_us"][0] - theirs["cpu_us"][0])
+
+        return value
+
+    def rate(way: str, workload: str) -> Callable[[str], float | None]:
+        def value(driver: str) -> float | None:
+            found = row(driver, way, workload, "cassandra")
+            return None if found is None else float(found["rate_ratio"][0])
 
         return value
 
@@ -355,6 +359,9 @@ def goals(strategies: Documents, memory: Documents) -> str:
     goal("ThreadExecutor, list, of ThreadPoolExecutor.map", 0.8, ratio(thread + "list", pool))
     goal("ThreadExecutor, stream, of it", 0.8, ratio(thread + "stream", pool))
     goal("peak of a list of 1,000,000", 400, peak, " MB")
+    replicas, partition = "BatchExecutor, replica_set, list", "BatchExecutor, partition_key, list"
+    goal(f"{replicas}: statements/s on Cassandra", 5, rate(replicas, "write"), least=True)
+    goal(f"{partition}: the same, 50 rows a partition", 5, rate(partition, "write 50"), least=True)
     return table(["CallbackExecutor unless named", "goal", *strategies], lines)
 
 

@@ -30,10 +30,10 @@ STREAMS = "stream", "generator"
 
 def table(quick: bool) -> Iterator[tuple[Workload, int, bool]]:
     """Yield workload, concurrency and whether latencies are taken, for each line to measure."""
-    for size in SIZES:
-        for kind in KINDS.values():
-            if not quick or (size == SIZES[0] and kind is not KINDS["mixed"]):
-                yield kind(size), CONCURRENCY, False
+    for size in SIZES[:1] if quick else SIZES:
+        for name in ("write", "read 1", "read 100") if quick else KINDS:
+            if size == SIZES[0] or name != "write 50":
+                yield KINDS[name](size), CONCURRENCY, False
     for name in ("write",) if quick else ("write", "read 1"):
         for level in LEVELS[1:2] if quick else LEVELS:
             yield KINDS[name](SIZES[0]), level, True

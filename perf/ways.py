@@ -136,11 +136,13 @@ def _thread_pool(bench: Bench) -> Play:
     return play
 
 
-def _executor(bench: Bench, *, make: Callable[..., Any], stream: bool, most: int = 10**6) -> Play:
-    """An executor of ours; `most` bounds its concurrency."""
+def _executor(
+    bench: Bench, *, make: Callable[..., Any], stream: bool, most: int, times: int
+) -> Play:
+    """An executor of ours, at the bench's concurrency, `times` that, and `most` at most."""
 
     def play(count: int, note: Note | None) -> int:
-        limit = limit_or_timing(min(bench.concurrency, most), note)
+        limit = limit_or_timing(min(bench.concurrency * times, most), note)
         bound = bench.bound
         with make(bound.session, concurrency=limit) as executor:
             if bound.statement is None:
@@ -160,10 +162,13 @@ def _executor(bench: Bench, *, make: Callable[..., Any], stream: bool, most: int
     return play
 
 
-def _both(name: str, make: Callable[..., Any], most: int = 10**6) -> dict[str, Way]:
+def _both(
+    name: str, make: Callable[..., Any], *, most: int = 10_000, times: int = 1
+) -> dict[str, Way]:
+    way = partial(_executor, make=make, most=most, times=times)
     return {
-        f"{name}, list": partial(_executor, make=make, stream=False, most=most),
-        f"{name}, stream": partial(_executor, make=make, stream=True, most=most),
+        f"{name}, list": partial(way, stream=False),
+        f"{name}, stream": partial(way, stream=True),
     }
 
 

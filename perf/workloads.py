@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from concurrent_exec import CallbackExecutor
@@ -14,78 +13,121 @@ KEYS = 1_000
 """Rows that one-row reads find, in turn."""
 PARTITIONS, ROWS = 10, 100
 """Of the table for reads of many rows."""
+TOGETHER = 50
+"""Rows of a partition that are written one after another."""
 
 Parameters = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
+class Statement:
+    """A statement that is run many times.
+
+    table: its name and what stands in the brackets of CREATE TABLE.
+    parameters: makes those of the statement's nth time.
+    rows: what must be there before, as an INSERT and its parameters.
+    """
+
+    cql: str
+    table: tuple[str, str]
+    parameters: Callable[[int], Parameters]
+    rows: tuple[str, Sequence[Parameters]] = ("", ())
+
+
+@dataclass(frozen=True)
 class Workload:
-    """Statements of one kind.
+    """Statements of one kind, which take turns.
 
     name: of the kind.
     value_bytes: of each value that is written or read.
-    cql: the statements, which take turns.
     cost: about how many one-row writes one of these costs, to choose their number by.
     """
 
     name: str
     value_bytes: int
-    cql: tuple[str, ...]
+    statements: tuple[Statement, ...]
     cost: float = 1.0
 
     def items(self, count: int) -> Iterator[tuple[int, Parameters]]:
-        """Yield `count` times the index of a statement in `cql`, and its parameters."""
-        value = "x" * self.value_bytes
-        turns = len(self.cql)
-        makers = [
-            _writes(cql, value) if cql.startswith("INSERT") else _reads(cql) for cql in self.cql
-        ]
+        """Yield `count` times the index of a statement, and parameters for it."""
+        makers = [statement.parameters for statement in self.statements]
+        turns = len(makers)
         for number in range(count):
             which = number % turns
             yield which, makers[which](number)
 
 
-def _writes(cql: str, value: str) -> Any:
-    columns = cql.count("?")
-    if columns == 2:
-        return lambda number: (number, value)
-    more = (value,) * (columns - 1)
-    return lambda number: (number, *more)
-
-
-def _reads(cql: str) -> Any:
-    distinct = PARTITIONS if "many" in cql else KEYS
-    return lambda number: (number % distinct,)
-
-
 def write(value_bytes: int, columns: int = 2) -> Workload:
     """Inserts of one row, whose columns but the key are texts of so many bytes."""
-    names = ["value", *(f"value{number}" for number in range(2, columns))]
+    names = [f"value{number}" for number in range(1, columns)]
     table = f"{KEYSPACE}.rows_{columns}_{value_bytes}"
-    marks = ", ".join("?" * columns)
-    cql = f"INSERT INTO {table} (key, {', '.join(names)}) VALUES ({marks})"
-    return Workload("write", value_bytes, (cql,), cost=1 + columns * value_bytes / 20_000)
+    cql = f"INSERT INTO {table} (key, {', '.join(names)}) VALUES (?{', ?' * len(names)})"
+    values = ("x" * value_bytes,) * len(names)
+    texts = ", ".join(f"{name} text" for name in names)
+    statement = Statement(
+        cql, (table, f"key int PRIMARY KEY, {texts}"), lambda number: (number, *values)
+    )
+    cost = 1 + columns * value_bytes / 20_000
+    return Workload("write", value_bytes, (statement,), cost)
+
+
+def _partitioned(table: str) -> tuple[str, str]:
+    return table, "key int, number int, value text, PRIMARY KEY (key, number)"
+
+
+def write_together(value_bytes: int) -> Workload:
+    """Inserts of one row, 50 to a partition."""
+    table = f"{KEYSPACE}.written_{value_bytes}"
+    value = "x" * value_bytes
+    statement = Statement(
+        f"INSERT INTO {table} (key, number, value) VALUES (?, ?, ?)",
+        _partitioned(table),
+        lambda number: (number // TOGETHER, number % TOGETHER, value),
+    )
+    return Workload("write 50", value_bytes, (statement,))
 
 
 def read(value_bytes: int) -> Workload:
     """Selects of one row by its key."""
-    cql = f"SELECT key, value FROM {KEYSPACE}.rows_2_{value_bytes} WHERE key = ?"
-    return Workload("read 1", value_bytes, (cql,), cost=2)
+    (written,) = write(value_bytes).statements
+    statement = Statement(
+        f"SELECT key, value1 FROM {written.table[0]} WHERE key = ?",
+        written.table,
+        lambda number: (number % KEYS,),
+        (written.cql, [written.parameters(number) for number in range(KEYS)]),
+    )
+    return Workload("read 1", value_bytes, (statement,), cost=2)
 
 
 def read_many(value_bytes: int) -> Workload:
     """Selects of a partition of 100 rows."""
-    cql = f"SELECT key, number, value FROM {KEYSPACE}.many_{value_bytes} WHERE key = ? LIMIT {ROWS}"
-    return Workload("read 100", value_bytes, (cql,), cost=10 if value_bytes < 1000 else 20)
+    table = f"{KEYSPACE}.read_{value_bytes}"
+    value = "x" * value_bytes
+    statement = Statement(
+        f"SELECT key, number, value FROM {table} WHERE key = ? LIMIT {ROWS}",
+        _partitioned(table),
+        lambda number: (number % PARTITIONS,),
+        (
+            f"INSERT INTO {table} (key, number, value) VALUES (?, ?, ?)",
+            [(key, number, value) for key in range(PARTITIONS) for number in range(ROWS)],
+        ),
+    )
+    return Workload("read 100", value_bytes, (statement,), cost=10 if value_bytes < 1000 else 20)
 
 
 def mixed(value_bytes: int) -> Workload:
     """Inserts and selects of one row in turn."""
-    both = (*write(value_bytes).cql, *read(value_bytes).cql)
+    both = (*write(value_bytes).statements, *read(value_bytes).statements)
     return Workload("mixed", value_bytes, both, cost=1.5)
 
 
-KINDS = {"write": write, "read 1": read, "read 100": read_many, "mixed": mixed}
+KINDS = {
+    "write": write,
+    "write 50": write_together,
+    "read 1": read,
+    "read 100": read_many,
+    "mixed": mixed,
+}
 
 
 class Bound:
@@ -94,8 +136,14 @@ class Bound:
     def __init__(self, session: Any, workload: Workload) -> None:
         self.session = session
         self.workload = workload
-        _fill(session, workload)
-        self._prepared = [session.prepare(cql) for cql in workload.cql]
+        for statement in workload.statements:
+            table, columns = statement.table
+            session.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+            insert, rows = statement.rows
+            if rows:
+                with CallbackExecutor(session) as executor:
+                    executor.map(session.prepare(insert), rows).all()
+        self._prepared = [session.prepare(statement.cql) for statement in workload.statements]
 
     @property
     def statement(self) -> Any:
@@ -110,38 +158,3 @@ class Bound:
         """Yield statement and parameters of so many."""
         prepared = self._prepared
         return ((prepared[which], parameters) for which, parameters in self.workload.items(count))
-
-
-def _fill(session: Any, workload: Workload) -> None:
-    size = workload.value_bytes
-    insert = partial(_insert, session)
-    for cql in workload.cql:
-        if cql.startswith("INSERT"):
-            _create_rows(session, cql)
-        elif "many" in cql:
-            table = f"{KEYSPACE}.many_{size}"
-            session.execute(
-                f"CREATE TABLE IF NOT EXISTS {table} "
-                "(key int, number int, value text, PRIMARY KEY (key, number))"
-            )
-            rows = [
-                (key, number, "x" * size) for key in range(PARTITIONS) for number in range(ROWS)
-            ]
-            insert(f"INSERT INTO {table} (key, number, value) VALUES (?, ?, ?)", rows)
-        else:
-            made = write(size)
-            _create_rows(session, made.cql[0])
-            insert(made.cql[0], [parameters for _, parameters in made.items(KEYS)])
-
-
-def _create_rows(session: Any, insertion: str) -> None:
-    """Create the table of an INSERT of ours: an int for the key, texts for the rest."""
-    head, _, _ = insertion.partition(") VALUES")
-    table, _, names = head.removeprefix("INSERT INTO ").partition(" (")
-    columns = ", ".join(f"{name} text" for name in names.split(", ")[1:])
-    session.execute(f"CREATE TABLE IF NOT EXISTS {table} (key int PRIMARY KEY, {columns})")
-
-
-def _insert(session: Any, cql: str, rows: list[Parameters]) -> None:
-    with CallbackExecutor(session) as executor:
-        executor.map(session.prepare(cql), rows).all()
