@@ -39,7 +39,7 @@ PROFILED = (
     (HELPER, "read 1"),
     ("CallbackExecutor, list", "read 1"),
 )
-QUICK = PROFILED[:3]
+QUICK = PROFILED[2:3]
 
 WAITING = "waiting"
 # Whose code a frame is, by its function or its file; a stack is looked through from within.

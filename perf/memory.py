@@ -19,11 +19,10 @@ from typing import Any
 import cassandra.concurrent as helper
 import click
 
-from concurrent_exec import CallbackExecutor, ThreadExecutor
+from concurrent_exec import CallbackExecutor
 from concurrent_exec.comparing.memory import PeakMemory
 from perf import options, results
 from perf.servers import a_server, a_session
-from perf.ways import THREADS
 from perf.workloads import Bound, write
 
 CONCURRENCY = 100
@@ -53,17 +52,17 @@ def helper_stream(bound: Bound, count: int) -> Results:
     return results
 
 
-def _as_list(make: Callable[..., Any], concurrency: int) -> Callable[[Bound, int], Results]:
+def _as_list(make: Callable[..., Any]) -> Callable[[Bound, int], Results]:
     def run(bound: Bound, count: int) -> Results:
-        with make(bound.session, concurrency=concurrency) as executor:
+        with make(bound.session, concurrency=CONCURRENCY) as executor:
             return iter(executor.map(bound.statement, list(bound.parameters(count))).all())
 
     return run
 
 
-def _as_stream(make: Callable[..., Any], concurrency: int) -> Callable[[Bound, int], Results]:
+def _as_stream(make: Callable[..., Any]) -> Callable[[Bound, int], Results]:
     def run(bound: Bound, count: int) -> Results:
-        with make(bound.session, concurrency=concurrency) as executor:
+        with make(bound.session, concurrency=CONCURRENCY) as executor:
             yield from executor.map(bound.statement, bound.parameters(count))
 
     return run
@@ -72,21 +71,18 @@ def _as_stream(make: Callable[..., Any], concurrency: int) -> Callable[[Bound, i
 WAYS: dict[str, Callable[[Bound, int], Results]] = {
     "drivers' helper, list": helper_list,
     "drivers' helper, generator": helper_stream,
-    "CallbackExecutor, list": _as_list(CallbackExecutor, CONCURRENCY),
-    "CallbackExecutor, stream": _as_stream(CallbackExecutor, CONCURRENCY),
-    "ThreadExecutor, stream": _as_stream(ThreadExecutor, THREADS),
+    "CallbackExecutor, list": _as_list(CallbackExecutor),
+    "CallbackExecutor, stream": _as_stream(CallbackExecutor),
 }
-STOPS = ("drivers' helper, generator", "CallbackExecutor, stream")
-"""Of which the reader stops too."""
-QUICK = ("drivers' helper, list", "CallbackExecutor, list", "CallbackExecutor, stream")
-
-
-def cases(quick: bool) -> Iterator[tuple[str, bool]]:
-    """Yield way and whether its reader stops."""
-    for way in QUICK if quick else WAYS:
-        yield way, False
-    for way in STOPS:
-        yield way, True
+# Of the helper's generator only the reader that stops: one that does not sees no more.
+CASES = (
+    ("drivers' helper, list", False),
+    ("drivers' helper, generator", True),
+    ("CallbackExecutor, list", False),
+    ("CallbackExecutor, stream", False),
+    ("CallbackExecutor, stream", True),
+)
+"""Way, and whether its reader stops."""
 
 
 def run_case(way: str, stops: bool, count: int) -> dict[str, Any]:
@@ -142,7 +138,7 @@ def main(
         click.echo(json.dumps(run_case(*case, count)))
         return
     rows = []
-    for way, stops in cases(quick):
+    for way, stops in CASES:
         command = [sys.executable, "-m", "perf.memory", "--case", way, str(stops)]
         command += ["--statements", str(count)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -32,6 +33,17 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _commit() -> str:
+    """Return what `git describe` calls the tree, or nothing outside of a clone."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=FOLDER.parent,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
 def _machine() -> dict[str, Any]:
     models = [
         line.partition(":")[2].strip()
@@ -52,6 +64,7 @@ def save(script: str, rows: list[dict[str, Any]], folder: Path) -> Path:
     document = {
         "command": f"python -m perf.{script} {' '.join(sys.argv[1:])}".strip(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
         "driver": driver(),
         "versions": {name: found for name in _VERSIONED if (found := _version(name))},
         "machine": _machine(),

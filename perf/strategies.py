@@ -103,7 +103,7 @@ def _watched(play: Play, way: str, server: Server, busy: dict[str, float]) -> Pl
 @click.option(
     "--statements",
     type=click.IntRange(min=1),
-    default=4000,
+    default=2000,
     show_default=True,
     help="One-row writes a go; fewer of what is dearer.",
 )

@@ -68,16 +68,16 @@ def table_of_quick() -> list[Any]:
 
 def test_memory_of_each_case(folder: Path) -> None:
     rows = run("memory", folder, "--statements=200")
-    assert [(row["way"], row["reader"] == "stops") for row in rows] == list(memory.cases(True))
+    assert [(row["way"], row["reader"] == "stops") for row in rows] == list(memory.CASES)
     for row in rows:
         assert (row["read"], row["failure"]) == (200, "")
         assert row["peak_mib"] > 10
 
 
 def test_growth_with_statements_and_columns(folder: Path) -> None:
-    rows = run("growth", folder, "--most=1000", "--rounds=1")
+    rows = run("growth", folder, "--most=100", "--rounds=1")
     assert {row["way"] for row in rows} == set(growth.GROWING)
-    assert {row["columns"] for row in rows} == set(growth.COLUMNS)
+    assert {row["columns"] for row in rows} == {growth.COLUMNS[0], growth.COLUMNS[-1]}
     assert all(row["failed"] == 0 for row in rows)
 
 
