@@ -35,12 +35,11 @@ def _version(name: str) -> str | None:
 
 def _commit() -> str:
     """Return what `git describe` calls the tree, or nothing outside of a clone."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=FOLDER.parent,
-        capture_output=True,
-        text=True,
-    )
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True)
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip()
 
 
