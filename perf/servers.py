@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,9 @@ def a_server(name: str, contact_points: str | None = None) -> Iterator[Server]:
     elif contact_points:
         yield Server(name, ConnectionOptions.from_environment(contact_points=contact_points))
     else:
-        with LocalCassandra() as cassandra:
+        number = os.getpid()  # an address that no other cluster of this machine has
+        address = f"127.{100 + number % 100}.{number // 100 % 250}.1"
+        with LocalCassandra(first_address=address) as cassandra:
             options = ConnectionOptions(tuple(cassandra.contact_points), cassandra.port)
             yield Server(name, options)
 
