@@ -92,6 +92,7 @@ class Pictures:
                     workload=kind,
                     value_bytes=20,
                     concurrency=100,
+                    timed=False,
                 )
                 names = [row["way"] for row in found] or names
                 places = [place + 0.4 * offset for place in range(len(found))]
@@ -123,11 +124,7 @@ class Pictures:
             figure, panels = self._panels(4, width=4.5)
             places = iter(panels)
             for server in ("void", "cassandra"):
-                levels = [
-                    row
-                    for row in rows(strategies, driver, server=server, workload="write")
-                    if "p99_ms" in row
-                ]
+                levels = rows(strategies, driver, server=server, workload="write", timed=True)
                 rate, latency = next(places), next(places)
                 for way in dict.fromkeys(row["way"] for row in levels):
                     mine = [row for row in levels if row["way"] == way]
@@ -140,7 +137,8 @@ class Pictures:
                     panel.set_yscale("log")
                     panel.set_xlabel("concurrency")
                     panel.set_title(f"{title} ({server})", fontsize=10)
-            panels[0].legend(fontsize=7)
+            # Only one of the servers may have been measured.
+            next((panel for panel in panels if panel.lines), panels[0]).legend(fontsize=7)
             self._save(figure, f"concurrency-{driver.removesuffix('-driver')}")
 
     def memory(self, documents: Documents) -> None:
@@ -239,7 +237,7 @@ def _ways(strategies: Documents) -> list[str]:
 
 def readme_table(strategies: Documents) -> str:
     """The ways beside each other: what a reader of the README wants to know."""
-    at = {"value_bytes": 20, "concurrency": 100}
+    at = {"value_bytes": 20, "concurrency": 100, "timed": False}
     head = ["way"]
     for driver in strategies:
         head += [f"{driver}: write", "statements/s", "read"]
@@ -261,7 +259,8 @@ def full_tables(strategies: Documents) -> Iterator[str]:
     """All that was measured at the one concurrency, a table for each driver and server."""
     for driver, document in strategies.items():
         for server in ("void", "cassandra"):
-            found = rows(strategies, driver, server=server, concurrency=100)
+            at = {"server": server, "concurrency": 100, "timed": False}
+            found = rows(strategies, driver, **at)
             kinds = dict.fromkeys((row["workload"], row["value_bytes"]) for row in found)
             if not kinds:
                 continue
@@ -271,11 +270,10 @@ def full_tables(strategies: Documents) -> Iterator[str]:
                     only(
                         strategies,
                         driver,
-                        server=server,
-                        concurrency=100,
                         way=way,
                         workload=kind,
                         value_bytes=size,
+                        **at,
                     )
                     for kind, size in kinds
                 ]
@@ -314,6 +312,7 @@ def goals(strategies: Documents, memory: Documents) -> str:
             workload=workload,
             value_bytes=20,
             concurrency=100,
+            timed=False,
             way=way,
         )
 
@@ -374,7 +373,7 @@ def origin(documents: Documents) -> str:
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     loads = " and ".join(str(document["load_average"][0]) for document in documents.values())
     return (
-        f"From `make perf`, {one['finished'][:10]}: {machine['cores']} cores of a "
+        f"From `{one['command']}`, {one['finished'][:10]}: {machine['cores']} cores of a "
         f"{machine['processor']}, shared with the servers and with other work (load average "
         f"{loads} at the end), {machine['memory_gib']} GiB, {machine['system']}, "
         f"Python {machine['python']}, {told}."

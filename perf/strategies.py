@@ -7,8 +7,9 @@ turn, several times over, so that their ratios hold though the machine gets fast
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -28,55 +29,72 @@ STREAMS = "stream", "generator"
 """Ways that are left out where only the concurrency changes: they go as their lists do."""
 
 
-def table(quick: bool) -> Iterator[tuple[Workload, int, bool]]:
-    """Yield workload, concurrency and whether latencies are taken, for each line to measure."""
+@dataclass(frozen=True)
+class Line:
+    """What is measured of all ways in turn.
+
+    timed: whether latencies are taken.
+    times: how many more statements than of other lines. Some costs, such as those of collecting
+        garbage, show only where there are many.
+    """
+
+    workload: Workload
+    concurrency: int = CONCURRENCY
+    timed: bool = False
+    times: float = 1.0
+
+
+def lines(quick: bool) -> Iterator[Line]:
+    """Yield what is measured on each server."""
     for size in SIZES[:1] if quick else SIZES:
         for name in ("write", "read 1", "read 100") if quick else KINDS:
+            times = 5.0 if size == SIZES[0] and name in ("write", "read 1") else 1.0
             if size == SIZES[0] or name != "write 50":
-                yield KINDS[name](size), CONCURRENCY, False
+                yield Line(KINDS[name](size), times=times)
     for name in ("write",) if quick else ("write", "read 1"):
         for level in LEVELS[1:2] if quick else LEVELS:
-            yield KINDS[name](SIZES[0]), level, True
+            # At level 1 each waits for its answer: fewer do.
+            yield Line(KINDS[name](SIZES[0]), level, timed=True, times=0.25 if level == 1 else 1)
 
 
 def measure(
-    server: Server,
-    session: Any,
-    lines: Iterable[tuple[Workload, int, bool]],
-    statements: int,
-    rounds: int,
+    server: Server, session: Any, line: Line, statements: int, rounds: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each way of each line."""
-    for workload, level, timed in lines:
-        name = f"{workload.name}, {workload.value_bytes} bytes, concurrency {level}"
-        click.echo(f"{results.driver()}, {server.name}: {name}")
-        # One at a time takes a round trip each: fewer do.
-        count = max(10, int(statements / workload.cost / (4 if level == 1 else 1)))
-        with ExitStack() as cleanups:
-            bench = Bench(server.options, Bound(session, workload), level, cleanups)
-            busy: dict[str, float] = {}
-            ways = {
-                way: _watched(make(bench), way, server, busy)
-                for way, make in WAYS.items()
-                if not (timed and any(short in way for short in STREAMS))
-            }
-            goes = play_in_turn(ways, statements=count, rounds=rounds, timed=timed)
-        for way, taken in goes.items():
-            row = {
-                "server": server.name,
-                "workload": workload.name,
-                "value_bytes": workload.value_bytes,
-                "concurrency": level,
-                "way": way,
-                **results.figures(taken, goes[HELPER]),
-            }
-            if way in busy:
-                row["server_busy"] = round(busy[way], 2)
-            click.echo(
-                f"  {way:38} {row['cpu_us'][0]:8.1f} us {row['cpu_ratio'][0]:6.2f} "
-                f"{row['rate'][0]:9,.0f}/s {row['failed'] or ''}"
-            )
-            yield row
+    """Yield a row for each way."""
+    workload = line.workload
+    name = f"{workload.name}, {workload.value_bytes} bytes, concurrency {line.concurrency}"
+    click.echo(f"{results.driver()}, {server.name}: {name}")
+    with ExitStack() as cleanups:
+        bench = Bench(server.options, Bound(session, workload), line.concurrency, cleanups)
+        busy: dict[str, float] = {}
+        ways = {
+            way: _watched(make(bench), way, server, busy)
+            for way, make in WAYS.items()
+            if not (line.timed and any(short in way for short in STREAMS))
+        }
+        goes = play_in_turn(
+            ways,
+            statements=max(10, int(statements * line.times / workload.cost)),
+            rounds=rounds,
+            timed=line.timed,
+        )
+    for way, taken in goes.items():
+        row = {
+            "server": server.name,
+            "workload": workload.name,
+            "value_bytes": workload.value_bytes,
+            "concurrency": line.concurrency,
+            "timed": line.timed,
+            "way": way,
+            **results.figures(taken, goes[HELPER]),
+        }
+        if way in busy:
+            row["server_busy"] = round(busy[way], 2)
+        click.echo(
+            f"  {way:38} {row['cpu_us'][0]:8.1f} us {row['cpu_ratio'][0]:6.2f} "
+            f"{row['rate'][0]:9,.0f}/s {row['failed'] or ''}"
+        )
+        yield row
 
 
 def _watched(play: Play, way: str, server: Server, busy: dict[str, float]) -> Play:
@@ -105,7 +123,7 @@ def _watched(play: Play, way: str, server: Server, busy: dict[str, float]) -> Pl
     type=click.IntRange(min=1),
     default=2000,
     show_default=True,
-    help="One-row writes a go; fewer of what is dearer.",
+    help="One-row writes a go; of some lines more, of what is dearer fewer.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 def main(
@@ -119,7 +137,8 @@ def main(
     rows: list[dict[str, Any]] = []
     for name in names:
         with a_server(name, contact_points) as server, a_session(server) as session:
-            rows.extend(measure(server, session, table(quick), statements, rounds))
+            for line in lines(quick):
+                rows.extend(measure(server, session, line, statements, rounds))
     click.echo(f"written: {results.save('strategies', rows, folder)}")
 
 

@@ -52,18 +52,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_way_does_every_workload(folder: Path) -> None:
     rows = run("strategies", folder, "--server=void", "--statements=20", "--rounds=1")
-    lines = {(row["workload"], row["value_bytes"], row["concurrency"]) for row in rows}
-    assert lines == {(each.name, each.value_bytes, level) for each, level, _ in table_of_quick()}
+    measured = {(row["workload"], row["value_bytes"], row["concurrency"]) for row in rows}
+    assert measured == {
+        (line.workload.name, line.workload.value_bytes, line.concurrency)
+        for line in strategies.lines(quick=True)
+    }
     for row in rows:
         assert row["failed"] == 0
         assert row["cpu_us"][0] > 0
         assert row["server_busy"] >= 0
     whole = [row["way"] for row in rows if row["workload"] == "read 1"]
     assert whole == list(WAYS)
-
-
-def table_of_quick() -> list[Any]:
-    return list(strategies.table(quick=True))
 
 
 def test_memory_of_each_case(folder: Path) -> None:
