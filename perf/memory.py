@@ -92,7 +92,7 @@ def run_case(way: str, stops: bool, count: int) -> dict[str, Any]:
         before = PeakMemory().bytes()
         peak = PeakMemory()
         cpu, start = time.process_time(), time.perf_counter()
-        read, failure = 0, ""
+        read, failure, failed_at = 0, "", None
         try:
             for _ in WAYS[way](bound, count):
                 read += 1
@@ -100,12 +100,14 @@ def run_case(way: str, stops: bool, count: int) -> dict[str, Any]:
                     _wait_until_still()
         except Exception as error:
             failure = type(error).__name__
+            failed_at = getattr(getattr(error, "failure", None), "index", None)
         return {
             "way": way,
             "reader": "stops" if stops else "prompt",
             "statements": count,
             "read": read,
             "failure": failure,
+            "failed_at": failed_at,  # which statement, where that is said
             "seconds": round(time.perf_counter() - start, 1),
             "cpu_us": round((time.process_time() - cpu) / count * 1e6, 1),
             "peak_mib": round(peak.bytes() / MIB, 1),
