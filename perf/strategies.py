@@ -139,7 +139,8 @@ def main(
         with a_server(name, contact_points) as server, a_session(server) as session:
             for line in lines(quick):
                 rows.extend(measure(server, session, line, statements, rounds))
-    click.echo(f"written: {results.save('strategies', rows, folder)}")
+                # After each line, so that a run that is cut short leaves what it has.
+                results.save("strategies", rows, folder)
 
 
 if __name__ == "__main__":
