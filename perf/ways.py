@@ -12,7 +12,7 @@ from typing import Any
 
 import cassandra.concurrent as helper
 
-from concurrent_exec import CallbackExecutor, ThreadExecutor
+from concurrent_exec import BatchExecutor, CallbackExecutor, ThreadExecutor
 from concurrent_exec.comparing.measuring import Note, Play, TimedSession, limit_or_timing
 from concurrent_exec.connect import ConnectionOptions
 from perf import peers
@@ -180,6 +180,12 @@ WAYS: dict[str, Way] = {
     "ThreadPoolExecutor.map": _thread_pool,
     **_both("CallbackExecutor", CallbackExecutor),
     **_both("ThreadExecutor", ThreadExecutor, most=THREADS),
+    **_both("BatchExecutor, partition_key", BatchExecutor, times=10),
+    **_both(
+        "BatchExecutor, replica_set",
+        partial(BatchExecutor, batch_mode="replica_set"),
+        times=10,
+    ),
     "acsylla by hand": partial(peers.way, peer=peers.Acsylla),
     "scylladb-rs-driver by hand": partial(peers.way, peer=peers.RustDriver),
 }
