@@ -140,7 +140,8 @@ def main(
             for line in lines(quick):
                 rows.extend(measure(server, session, line, statements, rounds))
                 # After each line, so that a run that is cut short leaves what it has.
-                results.save("strategies", rows, folder)
+                file = results.save("strategies", rows, folder)
+    click.echo(f"written: {file}")
 
 
 if __name__ == "__main__":

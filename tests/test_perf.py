@@ -126,16 +126,14 @@ Thread._bootstrap (threading.py:2);0x1 (cassandra/x.so);sock_send (socketmodule.
 @pytest.fixture(scope="module")
 def void() -> Iterator[VoidServer]:
     with VoidServer() as server:
+        with a_session(Server("void", server.options())):
+            pass  # which makes the keyspace
         yield server
 
 
 @pytest.fixture(scope="module", params=[3, 4, 5])
 def session(void: VoidServer, request: pytest.FixtureRequest) -> Iterator[Any]:
     with connect(void.options(), compression=False, protocol_version=request.param) as connected:
-        connected.execute(
-            f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = "
-            "{'class': 'SimpleStrategy', 'replication_factor': 1}"
-        )
         connected.execute(f"DROP TABLE IF EXISTS {KEYSPACE}.made")
         connected.execute(
             f"CREATE TABLE {KEYSPACE}.made (a int, b bigint, c text, d text STATIC, "
@@ -162,6 +160,14 @@ def test_what_is_prepared_has_the_metadata_that_routing_needs(session: Any) -> N
     update = session.prepare(f"UPDATE {KEYSPACE}.made SET f = ?, e=? WHERE a = ? AND b=? AND c = ?")
     assert [column.name for column in update.column_metadata] == ["f", "e", "a", "b", "c"]
     assert update.routing_key_indexes == [2, 3]
+
+
+def test_the_key_is_told_to_a_driver_that_does_not_ask_for_the_schema(void: VoidServer) -> None:
+    with connect(
+        void.options(), compression=False, protocol_version=4, schema_metadata_enabled=False
+    ) as session:
+        bound = Bound(session, KINDS["write 50"](20))
+        assert bound.statement.routing_key_indexes == [0]
 
 
 def test_reads_get_the_row_that_was_written_first(session: Any) -> None:
