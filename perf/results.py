@@ -72,9 +72,15 @@ def save(script: str, rows: list[dict[str, Any]], folder: Path) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{script}-{driver().removesuffix('-driver')}.json"
-    lines = json.dumps(document, indent=1)
-    file.write_text(lines + "\n", encoding="utf-8")
+    file.write_text(_laid_out(document), encoding="utf-8")
     return file
+
+
+def _laid_out(document: dict[str, Any]) -> str:
+    """Return it as JSON with a line for each row, which is small and reads well in a diff."""
+    head = {name: value for name, value in document.items() if name != "rows"}
+    lines = ",\n  ".join(json.dumps(row) for row in document["rows"])
+    return json.dumps(head, indent=1).removesuffix("\n}") + f',\n "rows": [\n  {lines}\n ]\n}}\n'
 
 
 def load(script: str, name: str, folder: Path) -> dict[str, Any] | None:
