@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from math import nan
+from itertools import accumulate
 from pathlib import Path
 
 import click
@@ -26,8 +26,8 @@ from perf.workloads import Bound, write
 
 LEVELS = (10, 25, 50, 100, 250, 500, 1000, 2000)
 ADAPTIVE = "adaptive"
-BIN = 0.1
-"""Seconds that a point of the plot sums up."""
+POINTS = 200
+"""How many a line of the plot has."""
 
 
 class Fixed:
@@ -87,18 +87,16 @@ class Go:
         """Return the median limit of the second half."""
         return statistics.median(limit for *_, limit, _ in self.notes[len(self.notes) // 2 :])
 
-    def over_time(self) -> tuple[list[float], list[float], list[float]]:
-        """Return seconds from the start, successes a second and limit, a point each `BIN`."""
-        times: list[float] = []
-        rates: list[float] = []
-        limits: list[float] = []
-        for number in range(int(self.seconds / BIN)):
-            low = self.start + number * BIN
-            here = [note for note in self.notes if low <= note[0] < low + BIN]
-            times.append((number + 0.5) * BIN)
-            rates.append(sum(success for *_, success in here) / BIN)
-            limits.append(here[-1][2] if here else limits[-1] if limits else nan)
-        return times, rates, limits
+    def over_time(self) -> tuple[list[float], list[int], list[int]]:
+        """Return seconds from the start, successes until then and limit, some `POINTS` of each."""
+        done = list(accumulate(success for *_, success in self.notes))
+        step = max(1, len(self.notes) // POINTS)
+        chosen = range(step - 1, len(self.notes), step)
+        return (
+            [self.notes[number][0] - self.start for number in chosen],
+            [done[number] for number in chosen],
+            [self.notes[number][2] for number in chosen],
+        )
 
 
 def go(bound: Bound, limiter: Limiter, count: int) -> Go:
@@ -113,19 +111,23 @@ def go(bound: Bound, limiter: Limiter, count: int) -> Go:
 
 
 def plot(goes: dict[str, Go], path: Path) -> None:
-    """Draw throughput and limit over time, a line for each way."""
+    """Draw over time what is done, whose slope is the throughput, and the limit."""
     matplotlib = import_module("matplotlib")
     matplotlib.use("Agg")  # there may be no display
     figure, (above, below) = import_module("matplotlib.pyplot").subplots(
-        2, 1, sharex=True, figsize=(10, 8)
+        2, 1, sharex=True, figsize=(8, 7)
     )
     for name, each in goes.items():
-        times, rates, limits = each.over_time()
-        style = {"linewidth": 2.5, "color": "black", "zorder": 3} if name == ADAPTIVE else {}
-        above.plot(times, rates, label=name, **style)
+        times, done, limits = each.over_time()
+        if name == ADAPTIVE:
+            style = {"linewidth": 2.5, "color": "black", "zorder": 3}
+        else:  # the higher, the brighter
+            shade = LEVELS.index(int(name)) / len(LEVELS)
+            style = {"linewidth": 1.2, "color": matplotlib.colormaps["viridis"](shade)}
+        above.plot(times, done, label=name, **style)
         below.plot(times, limits, label=name, **style)
-    above.set_ylabel("statements/s")
-    above.legend(ncols=3)
+    above.set_ylabel("statements done")
+    above.legend(ncols=2)
     below.set_ylabel("limit")
     below.set_yscale("log")
     below.set_xlabel("seconds")
