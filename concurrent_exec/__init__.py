@@ -8,7 +8,7 @@ from concurrent_exec.compat import (
     execute_concurrent_async,
     execute_concurrent_with_args,
 )
-from concurrent_exec.executors import CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec.executors import CallbackExecutor, DirectExecutor, Executor, ThreadExecutor
 from concurrent_exec.model import (
     Clock,
     ConcurrentExecError,
@@ -32,6 +32,7 @@ from concurrent_exec.model import (
     Session,
     SkippedError,
     SubmitOptions,
+    UnknownDriverError,
 )
 from concurrent_exec.pacing import AdaptiveConcurrency
 from concurrent_exec.retry import Retry, at_most_once_profile
@@ -47,6 +48,7 @@ __all__ = [
     "Clock",
     "ConcurrentExecError",
     "DeadlineExceededError",
+    "DirectExecutor",
     "ExecutionResult",
     "Executor",
     "ExecutorShutdownError",
@@ -70,6 +72,7 @@ __all__ = [
     "SkippedError",
     "SubmitOptions",
     "ThreadExecutor",
+    "UnknownDriverError",
     "__version__",
     "at_most_once_profile",
     "execute_concurrent",

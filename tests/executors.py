@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from concurrent_exec import CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec import CallbackExecutor, DirectExecutor, Executor, ThreadExecutor
 
 EXECUTORS: dict[str, Callable[..., Executor[Any]]] = {
     "callback": CallbackExecutor,
     "thread": ThreadExecutor,
+    "direct": DirectExecutor,
 }
 
 any_executor = pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from threading import Event, Lock
+from threading import Event, Lock, local
 from typing import Any
 from weakref import ref
 
 from cassandra import OperationTimedOut
 from cassandra.cluster import ResultSet
 
+from concurrent_exec.run import Job
 from concurrent_exec.testing.clock import VirtualClock
 
 
@@ -140,6 +141,8 @@ class ScriptedSession:
         unless it was sent with a timeout of its own; None for never.
     heard_twice: let a request that is answered a second time call its callbacks a second time,
         though they were cleared, as a driver at fault would.
+    plain: called with statement and parameters; says which ones a `DirectExecutor` may send over
+        its wire. The others go through `execute_async`. By default all are plain.
     """
 
     def __init__(
@@ -149,7 +152,9 @@ class ScriptedSession:
         clock: VirtualClock | None = None,
         timeout: float | None = 10.0,
         heard_twice: bool = False,
+        plain: Callable[[Any, Any], bool] = lambda statement, parameters: True,
     ) -> None:
+        self.plain = plain
         self.heard_twice = heard_twice
         self.clock = clock if clock is not None else VirtualClock()
         self.sent = 0
@@ -171,9 +176,23 @@ class ScriptedSession:
 
     def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
         """Send a statement; return its request, which is also its response future."""
-        request = Request(self, query, parameters, options, next(self._timestamps))
+        request = self.make_request(query, parameters, options)
         for listener, args, named in list(self._listeners):
             listener(request, *args, **named)
+        self.send(request)
+        return request
+
+    def open_wire(self, on_answers: Callable[[Any, Any], object]) -> ScriptedWire:
+        """Return what a `DirectExecutor` sends over: a wire on which this session answers."""
+        return ScriptedWire(self, on_answers)
+
+    def make_request(self, query: Any, parameters: Any, options: Any) -> Request:
+        """Return the request of a statement that is about to be sent."""
+        return Request(self, query, parameters, options, next(self._timestamps))
+
+    def send(self, request: Request) -> None:
+        """Do with a request what the script says."""
+        query, parameters, options = request.statement, request.parameters, request.options
         with self._lock:
             self.sent += 1
         reply = (self._script(query, parameters) if self._script else None) or Reply()
@@ -197,14 +216,13 @@ class ScriptedSession:
             request.at_once = True
             self._expect(request)
             answer()
-            return request
+            return
         if reply.after is not None:
             self.clock.call_later(reply.after, answer)
         timeout = options.get("timeout", self._timeout)
         if timeout is not None:
             self.clock.call_later(timeout, time_out)
         self._expect(request)  # last: whoever sees it pending may count on all the rest
-        return request
 
     def add_request_init_listener(
         self, fn: Callable[..., object], *args: Any, **kwargs: Any
@@ -232,3 +250,58 @@ class ScriptedSession:
         with self._lock:
             request.answered = True
             self._pending.pop(id(request), None)
+
+
+class ScriptedWire:
+    """Plays what a `DirectExecutor` has of a driver's connections, for one session."""
+
+    def __init__(self, session: ScriptedSession, on_answers: Callable[[Any, Any], object]) -> None:
+        self._session = session
+        self._on_answers = on_answers
+        self._here = local()
+
+    def send(self, jobs: Sequence[Job]) -> list[Job]:
+        """Send what is plain; return the others. What is answered at once is told in the end."""
+        others: list[Job] = []
+        succeeded: list[tuple[Job, Any]] = []
+        failed: list[tuple[Job, BaseException]] = []
+        self._here.answers = succeeded, failed
+        for job in jobs:
+            if not self._session.plain(job.statement, job.parameters):
+                others.append(job)
+                continue
+            try:
+                self._send(job)
+            except Exception as exc:
+                failed.append((job, exc))
+        self._here.answers = None
+        if succeeded or failed:
+            self._on_answers(succeeded, failed)
+        return others
+
+    def _send(self, job: Job) -> None:
+        request = self._session.make_request(job.statement, job.parameters, job.sending.options)
+        if job.sending.retry is not None:
+            if job.timestamp is None:
+                job.timestamp = request.message.timestamp
+            request.message.timestamp = job.timestamp
+        request.add_callbacks(
+            self._succeeded, self._failed, callback_args=(request, job), errback_args=(job,)
+        )
+        self._session.send(request)
+
+    def _succeeded(self, rows: Any, request: Request, job: Job) -> None:
+        self._tell([(job, ResultSet(request, rows))], [])
+
+    def _failed(self, error: BaseException, job: Job) -> None:
+        self._tell([], [(job, error)])
+
+    def _tell(
+        self, succeeded: list[tuple[Job, Any]], failed: list[tuple[Job, BaseException]]
+    ) -> None:
+        sending = getattr(self._here, "answers", None)
+        if sending is None:
+            self._on_answers(succeeded, failed)
+        else:
+            sending[0].extend(succeeded)
+            sending[1].extend(failed)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from concurrent_exec.drivers.direct.cassandra_driver import CassandraDriver
-from concurrent_exec.drivers.direct.wire import Answers, SessionWire
+from concurrent_exec.drivers.direct.known import check
+from concurrent_exec.drivers.direct.wire import Failed, OnAnswers, SessionWire, Succeeded
 from concurrent_exec.run import Job
 
-__all__ = ["Wire", "open_wire"]
+__all__ = ["Failed", "Succeeded", "Wire", "open_wire"]
 
 
 class Wire(Protocol):
@@ -19,10 +19,25 @@ class Wire(Protocol):
         """Send those of `jobs` that it can; return the others, which were not sent."""
 
 
-def open_wire(session: Any, on_answers: Callable[[Answers], None]) -> Wire:
-    """Return a wire over the connections of `session`.
+@runtime_checkable
+class _HasWire(Protocol):
+    def open_wire(self, on_answers: OnAnswers) -> Wire: ...
 
-    on_answers: called without a lock, by any thread, with jobs that have come to their end,
-        whether well, and their result or exception. It must not raise.
+
+def open_wire(session: Any, on_answers: OnAnswers) -> Wire:
+    """Return a wire over the connections of `session`; of a session that brings its own, that one.
+
+    on_answers: called without a lock, by any thread, with those that have succeeded and those that
+        have failed. It must not raise.
+
+    Raises UnknownDriverError, with the reason, where the session or its driver is not known.
     """
-    return SessionWire(session, CassandraDriver(session), on_answers)
+    if isinstance(session, _HasWire):
+        return session.open_wire(on_answers)
+    if check(session) == "cassandra-driver":
+        from concurrent_exec.drivers.direct.cassandra_driver import CassandraDriver
+
+        return SessionWire(session, CassandraDriver(session), on_answers)
+    from concurrent_exec.drivers.direct.scylla_driver import ScyllaDriver
+
+    return SessionWire(session, ScyllaDriver(session), on_answers)

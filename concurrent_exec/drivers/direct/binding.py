@@ -115,7 +115,7 @@ class Binder:
 
     def _composite(self, encoded: list[bytes]) -> bytes:
         # As the driver joins them: size, value, end of component. It fails where one is null.
-        parts = []
+        parts: list[bytes] = []
         for position in self._key:
             size, value = encoded[2 * position], encoded[2 * position + 1]
             if size is NULL or size is UNSET:

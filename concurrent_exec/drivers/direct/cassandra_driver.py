@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from cassandra.protocol import ExecuteMessage, ProtocolHandler, ResultMessage
+from cassandra.protocol import ExecuteMessage, ProtocolHandler
 
 from concurrent_exec.drivers.direct import routes
 from concurrent_exec.drivers.direct.driver import (
     RESULT,
-    ROWS,
     VOID,
     VOID_BODY,
     Profile,
+    is_plain_rows,
     is_plain_session,
     profile_of,
 )
@@ -37,8 +37,8 @@ class CassandraDriver:
     def knows_policy(self, policy: Any) -> bool:
         return routes.is_known(policy)
 
-    def routes(self, policy: Any, keyspace: str | None) -> Any:
-        return routes.Routes(policy, keyspace, self._session.cluster.metadata)
+    def routes(self, terms: Terms) -> routes.Routes:
+        return routes.Routes(terms.policy, terms.keyspace, self._session.cluster.metadata)
 
     def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
         connection = pool._connection
@@ -48,7 +48,8 @@ class CassandraDriver:
         return connection
 
     def dialect(self, connection: Any) -> Hashable:
-        return connection.protocol_version
+        version: int = connection.protocol_version
+        return version
 
     def message(self, terms: Terms, values: list[Any], timestamp: int | None) -> Any:
         return ExecuteMessage(
@@ -87,11 +88,4 @@ class CassandraDriver:
         )
 
     def is_plain_rows(self, response: Any) -> bool:
-        return (
-            isinstance(response, ResultMessage)
-            and response.kind == ROWS
-            and response.paging_state is None
-            and response.trace_id is None
-            and response.warnings is None
-            and response.custom_payload is None
-        )
+        return is_plain_rows(response)

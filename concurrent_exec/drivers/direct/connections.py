@@ -44,7 +44,7 @@ def _register(connection: Any, requests: Sequence[Request], decode: Callable[...
         # Asked under the lock, as a connection that dies errors under it all that it knows by then.
         if connection.is_defunct or connection.is_closed or not connection._socket_writable:
             return 0
-        free = connection.max_request_id - connection.in_flight
+        free: int = connection.max_request_id - connection.in_flight
         taken = min(len(requests), free)
         if taken <= 0:
             return 0

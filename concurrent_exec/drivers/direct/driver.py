@@ -7,11 +7,10 @@ from typing import Any, NamedTuple, Protocol
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, _ConfigMode
 from cassandra.policies import NoSpeculativeExecutionPolicy
-from cassandra.protocol import ProtocolHandler
+from cassandra.protocol import ProtocolHandler, ResultMessage
 
 from concurrent_exec.drivers.direct.plan import Terms
 from concurrent_exec.drivers.timestamps import FirstTimestamps
-
 
 VOID = object()
 """Stands for the message of an answer that says no more than "done"."""
@@ -30,11 +29,21 @@ class Profile(NamedTuple):
     never_speculates: bool
 
 
+class Routes(Protocol):
+    """The hosts that a load-balancing policy would ask first."""
+
+    def refresh(self) -> None:
+        """Forget what may have changed since the last go."""
+
+    def host(self, routing_key: bytes | None) -> Any:
+        """Return the host that the policy's plan for a statement begins with, or None."""
+
+
 class Driver(Protocol):
     """The internals of one driver, for one session of its."""
 
     def is_plain(self) -> bool:
-        """Say whether the session is one whose statements need no ResponseFuture, at this moment."""
+        """Say whether, at this moment, statements of the session need no ResponseFuture."""
 
     def profile(self, name: Any) -> Profile | None:
         """Return the profile `name`, or None where its statements are for `execute_async`."""
@@ -42,8 +51,8 @@ class Driver(Protocol):
     def knows_policy(self, policy: Any) -> bool:
         """Say whether `routes` chooses as that load-balancing policy does."""
 
-    def routes(self, policy: Any, keyspace: str | None) -> Any:
-        """Return what finds the first host of the policy's plans for statements of a keyspace."""
+    def routes(self, terms: Terms) -> Routes:
+        """Return what finds the first host of the policy's plans for statements like it."""
 
     def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the connection of a host's pool for a statement, or None where there is none."""
@@ -104,4 +113,16 @@ def is_plain_session(session: Any) -> bool:
             getattr(listener[0], "__func__", None) is FirstTimestamps._on_request
             for listener in session._request_init_callbacks
         )
+    )
+
+
+def is_plain_rows(response: Any) -> bool:
+    """Say whether an answer is one page of rows, without anything else in it."""
+    return (
+        isinstance(response, ResultMessage)
+        and response.kind == ROWS
+        and response.paging_state is None
+        and response.trace_id is None
+        and response.warnings is None
+        and response.custom_payload is None
     )

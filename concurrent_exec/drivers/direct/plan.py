@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +35,7 @@ class Terms(NamedTuple):
     fetch_size: int | None
     timestamped: bool
     keyspace: str | None
+    table: str | None
     timeout: float | None
     row_factory: Any
     policy: Any
@@ -44,10 +46,23 @@ class Terms(NamedTuple):
 class Plan:
     """How one statement is bound and framed under certain terms."""
 
-    __slots__ = ("_after", "_before", "_columns", "_fits", "binder", "flags", "terms", "timestamped", "version")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_columns",
+        "_fits",
+        "binder",
+        "flags",
+        "terms",
+        "timeout",
+        "timestamped",
+        "version",
+    )
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
+        self.timeout = math.inf if terms.timeout is None else terms.timeout
+        """Seconds that an answer may take."""
         prepared = terms.prepared
         columns = prepared.column_metadata or ()
         self._columns = len(columns)

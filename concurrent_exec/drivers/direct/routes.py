@@ -24,12 +24,15 @@ _ANY_HOST = (DCAwareRoundRobinPolicy, RoundRobinPolicy, WhiteListRoundRobinPolic
 """Those that don't look at the statement."""
 
 
-def is_known(policy: Any) -> bool:
-    """Return whether `Routes` chooses as `policy` does."""
+def is_known(policy: Any, *others: type) -> bool:
+    """Return whether `Routes` chooses as `policy` does.
+
+    others: further policies of a driver that don't look at the statement.
+    """
     kind = type(policy)
     if kind is TokenAwarePolicy or kind is DefaultLoadBalancingPolicy:
-        return is_known(policy._child_policy)
-    return kind in _ANY_HOST
+        return is_known(policy._child_policy, *others)
+    return kind in _ANY_HOST or kind in others
 
 
 class Routes:
@@ -43,10 +46,9 @@ class Routes:
     def __init__(self, policy: Any, keyspace: str | None, metadata: Any) -> None:
         while type(policy) is DefaultLoadBalancingPolicy:  # no statement of ours has a target host
             policy = policy._child_policy
-        self._aware = policy if type(policy) is TokenAwarePolicy else None
-        self._policy = policy if self._aware is None else policy._child_policy
-        while type(self._policy) is DefaultLoadBalancingPolicy:
-            self._policy = self._policy._child_policy
+        self._aware = type(policy) is TokenAwarePolicy
+        self._shuffles = self._aware and bool(policy.shuffle_replicas)
+        self._policy = policy._child_policy if self._aware else policy
         self._keyspace = keyspace
         self._metadata = metadata
         self._token_map: Any = None
@@ -57,10 +59,12 @@ class Routes:
 
     def refresh(self) -> None:
         """Forget what may have changed since the last go."""
-        if self._aware is None or self._keyspace is None:
+        if not self._aware or self._keyspace is None:
             return
         token_map = self._metadata.token_map
-        replicas = None if token_map is None else token_map.tokens_to_hosts_by_ks.get(self._keyspace)
+        replicas = (
+            None if token_map is None else token_map.tokens_to_hosts_by_ks.get(self._keyspace)
+        )
         if token_map is not self._token_map or replicas is not self._replicas or replicas is None:
             self._token_map = token_map
             if token_map is not None and token_map.ring:
@@ -88,10 +92,9 @@ class Routes:
 
     def _near(self, point: int) -> list[Any]:
         """The replicas of a part of the ring that may come first."""
-        assert self._aware is not None
         near = [
             host
             for host in self._replicas[self._token_map.ring[point]]
             if host.is_up and self._policy.distance(host) == HostDistance.LOCAL
         ]
-        return near if self._aware.shuffle_replicas else near[:1]
+        return near if self._shuffles else near[:1]

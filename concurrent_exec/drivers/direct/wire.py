@@ -17,49 +17,37 @@ from threading import Lock
 from typing import Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
-from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
+from cassandra.query import BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct import connections
-from concurrent_exec.drivers.direct.binding import is_known
-from concurrent_exec.drivers.direct.driver import VOID, Driver, Profile
-from concurrent_exec.drivers.direct.plan import Plan, Terms
+from concurrent_exec.drivers.direct.driver import VOID, Driver
+from concurrent_exec.drivers.direct.go import Go, Planner, Target
+from concurrent_exec.drivers.direct.plan import Plan
 from concurrent_exec.drivers.results import result_set, rows_result, void_result
 from concurrent_exec.run import Job
 
 log = logging.getLogger(__name__)
 
-Answers = Sequence[tuple[Job, bool, Any]]
-"""Jobs that have come to their end, whether well, and with what."""
-
-_MOST_PLANS = 512
-_MOST_ROUTES = 64
+Succeeded = Sequence[tuple[Job, Any]]
+"""Jobs with their results."""
+Failed = Sequence[tuple[Job, BaseException]]
+"""Jobs with what went wrong."""
+OnAnswers = Callable[[Succeeded, Failed], None]
 
 
 class Request:
     """One statement in flight on a connection; the connection calls it with the answer."""
 
-    __slots__ = (
-        "body",
-        "connection",
-        "deadline",
-        "host",
-        "job",
-        "plan",
-        "pool",
-        "sent_at",
-        "stream",
-        "timestamp",
-        "wire",
-    )
+    __slots__ = ("body", "job", "plan", "sent_at", "stream", "target", "timestamp", "wire")
 
     stream: int
-    connection: Any
 
     def __init__(
         self,
         wire: SessionWire,
         job: Job,
         plan: Plan,
+        target: Target,
         body: bytes,
         timestamp: int | None,
         sent_at: float,
@@ -67,30 +55,24 @@ class Request:
         self.wire = wire
         self.job = job
         self.plan = plan
+        self.target = target
         self.body = body
         self.timestamp = timestamp
         self.sent_at = sent_at
+
+    @property
+    def deadline(self) -> float:
+        """When it has timed out, by the monotonic clock."""
+        return self.sent_at + self.plan.timeout
 
     def __call__(self, response: Any) -> None:
         self.wire.answered(self, response)
 
 
-class _Target:
-    """Where requests for one host go within one go."""
-
-    __slots__ = ("connection", "host", "pool", "requests")
-
-    def __init__(self, host: Any, pool: Any, connection: Any) -> None:
-        self.host = host
-        self.pool = pool
-        self.connection = connection
-        self.requests: list[Request] = []
-
-
 class SessionWire:
     """Sends what is plain over one session's connections, and hears the answers."""
 
-    def __init__(self, session: Any, driver: Driver, on_answers: Callable[[Answers], None]) -> None:
+    def __init__(self, session: Any, driver: Driver, on_answers: OnAnswers) -> None:
         """Send over `session`, whose driver is `driver`, and has been found to be as we know it.
 
         on_answers: called with what has come to its end, without a lock, mostly on the driver's
@@ -99,8 +81,7 @@ class SessionWire:
         self._session = session
         self._driver = driver
         self._on_answers = on_answers
-        self._plans: dict[Terms, Plan | None] = {}
-        self._routes: dict[tuple[Any, str | None], Any] = {}
+        self._planner = Planner(session, driver)
         self._answers: deque[tuple[Request, Any]] = deque()
         self._woken = False
         self._sweep_lock = Lock()
@@ -117,7 +98,7 @@ class SessionWire:
             return list(jobs)
         others: list[Job] = []
         now = time.monotonic()
-        go = _Go(self)
+        go = Go(self._planner)
         session = self._session
         take_timestamp = session.cluster.timestamp_generator
         for job in jobs:
@@ -144,21 +125,16 @@ class SessionWire:
                     timestamp = take_timestamp()
                     if job.sending.retry is not None:
                         job.timestamp = timestamp
-            target.requests.append(
-                Request(self, job, plan, plan.body(encoded, timestamp), timestamp, now)
-            )
+            body = plan.body(encoded, timestamp)
+            target.requests.append(Request(self, job, plan, target, body, timestamp, now))
         for target in go.targets():
             others.extend(self._send_to(target))
         return others
 
-    def _send_to(self, target: _Target) -> Sequence[Job]:
-        requests, connection = target.requests, target.connection
-        earliest = math.inf
-        for request in requests:
-            request.connection, request.host, request.pool = connection, target.host, target.pool
-            timeout = request.plan.terms.timeout
-            request.deadline = math.inf if timeout is None else request.sent_at + timeout
-            earliest = min(earliest, request.deadline)
+    def _send_to(self, target: Target) -> Sequence[Job]:
+        # The requests refer to the target, which does not refer to them from now on.
+        requests, target.requests = target.requests, []
+        connection = target.connection
         self._waiting.update(requests)
         try:
             sent = connections.send(connection, requests, self._driver.decode)
@@ -166,95 +142,10 @@ class SessionWire:
             log.debug("nothing could be sent to %s", target.host, exc_info=True)
             sent = 0
         if sent:
-            self._sweep_by(earliest)
+            self._sweep_by(min(request.deadline for request in requests))
         unsent = requests[sent:]
         self._waiting.difference_update(unsent)
         return [request.job for request in unsent]
-
-    def profile(self, name: Any) -> Profile | None:
-        """Return the execution profile of that name, or None where it is the driver's to use."""
-        return self._driver.profile(name)
-
-    def routes(self, policy: Any, keyspace: str | None) -> Any:
-        """Return what knows which host comes first, up to date at this moment."""
-        routes = self._routes.get((policy, keyspace))
-        if routes is None:
-            if len(self._routes) >= _MOST_ROUTES:
-                self._routes.clear()
-            routes = self._driver.routes(policy, keyspace)
-            self._routes[policy, keyspace] = routes
-        routes.refresh()
-        return routes
-
-    def target(self, host: Any, plan: Plan, routing_key: bytes | None) -> _Target | None:
-        """Return where requests for `host` go, or None where they are the driver's to send."""
-        pool = self._session._pools.get(host)
-        if pool is None or pool.is_shutdown:
-            return None
-        connection = self._driver.connection(pool, plan.terms, routing_key)
-        if connection is None or not plan.fits(connection, self._driver):
-            return None
-        return _Target(host, pool, connection)
-
-    # ---- what a statement's plan is ----
-
-    def terms(self, job: Job, profile: Profile | None) -> Terms | None:
-        """Return what a statement is sent under, or None where that is the driver's to do.
-
-        It reads what the driver's `_create_response_future` reads.
-        """
-        statement, options = job.statement, job.sending.options
-        if type(statement) is PreparedStatement:
-            prepared = statement
-        elif type(statement) is BoundStatement:
-            prepared = statement.prepared_statement
-        else:
-            return None
-        if statement.custom_payload or options.get("custom_payload") or options.get("trace"):
-            return None
-        if profile is None or (statement.is_idempotent and not profile.never_speculates):
-            return None
-        session = self._session
-        level, serial_level = statement.consistency_level, statement.serial_consistency_level
-        fetch_size = statement.fetch_size
-        columns = prepared.column_metadata
-        return Terms(
-            prepared=prepared,
-            query_id=prepared.query_id,
-            result_metadata_id=prepared.result_metadata_id,
-            consistency_level=profile.consistency_level if level is None else level,
-            serial_consistency_level=(
-                profile.serial_consistency_level if serial_level is None else serial_level
-            ),
-            fetch_size=session.default_fetch_size if fetch_size is FETCH_SIZE_UNSET else fetch_size,
-            timestamped=bool(session.use_client_timestamp),
-            keyspace=(columns[0].keyspace_name if columns else None) or session.keyspace,
-            timeout=options.get("timeout", profile.request_timeout),
-            row_factory=profile.row_factory,
-            policy=profile.load_balancing_policy,
-            protocol_version=session._protocol_version,
-            beta=bool(session.cluster.allow_beta_protocol_version),
-        )
-
-    def plan(self, terms: Terms) -> Plan | None:
-        """Return how a statement is sent under `terms`, or None where that is the driver's to do."""
-        try:
-            return self._plans[terms]
-        except KeyError:
-            plan = self._plans[terms] = self._make_plan(terms)
-            if len(self._plans) > _MOST_PLANS:
-                del self._plans[next(iter(self._plans))]
-            return plan
-
-    def _make_plan(self, terms: Terms) -> Plan | None:
-        prepared = terms.prepared
-        if prepared.column_encryption_policy is not None:
-            return None
-        if not all(is_known(column.type) for column in prepared.column_metadata or ()):
-            return None
-        if not self._driver.knows_policy(terms.policy):
-            return None
-        return Plan(terms)
 
     # ---- answers ----
 
@@ -282,8 +173,8 @@ class SessionWire:
             log.exception("answers could not be taken in")
 
     def _take_in(self) -> None:
-        settled: list[tuple[Job, bool, Any]] = []
-        done: dict[Any, list[Any]] = {}
+        settled: list[tuple[Job, Any]] = []
+        done: dict[Target, int] = {}
         while True:
             try:
                 request, response = self._answers.popleft()
@@ -296,16 +187,13 @@ class SessionWire:
                 if result is None:
                     self._hand_over(request, response)
                     continue
-            settled.append((request.job, True, result))
-            counted = done.get(request.connection)
-            if counted is None:
-                done[request.connection] = [request.pool, 1]
-            else:
-                counted[1] += 1
-        for connection, (pool, number) in done.items():
-            _give_back(connection, pool, number)
+            settled.append((request.job, result))
+            target = request.target
+            done[target] = done.get(target, 0) + 1
+        for target, number in done.items():
+            _give_back(target, number)
         if settled:
-            self._on_answers(settled)
+            self._on_answers(settled, ())
 
     def _result(self, request: Request, response: Any) -> Any:
         """The result of an answer with rows and nothing else, or None for any other."""
@@ -317,7 +205,7 @@ class SessionWire:
         except Exception:
             return None
         return rows_result(
-            response.column_names, response.column_types, rows, request.host, factory
+            response.column_names, response.column_types, rows, request.target.host, factory
         )
 
     # ---- what goes on in the driver ----
@@ -327,19 +215,20 @@ class SessionWire:
         try:
             future = self._future_of(request)
         except Exception as exc:
-            _give_back(request.connection, request.pool, 1)
-            self._on_answers([(request.job, False, exc)])
+            _give_back(request.target, 1)
+            self._on_answers((), [(request.job, exc)])
             return
-        future._set_result(request.host, request.connection, request.pool, response)
+        target = request.target
+        future._set_result(target.host, target.connection, target.pool, response)
 
     def _time_out(self, request: Request) -> None:
         """Let the driver give up on a request: it keeps the stream until the answer comes."""
         try:
             future = self._future_of(request, timer=False)
         except Exception as exc:
-            self._on_answers([(request.job, False, exc)])
+            self._on_answers((), [(request.job, exc)])
             return
-        if request.connection._requests.get(request.stream, (None,))[0] is not request:
+        if request.target.connection._requests.get(request.stream, (None,))[0] is not request:
             future._req_id = None  # the stream is not its own any more
         future._on_timeout()
 
@@ -370,10 +259,10 @@ class SessionWire:
         future._protocol_handler = session.client_protocol_handler
         future.message.query_params = values
         future.message.timestamp = request.timestamp
-        host = request.host
+        host = request.target.host
         future.query_plan = (other for other in future.query_plan if other is not host)
         future._current_host = host
-        future._connection = request.connection
+        future._connection = request.target.connection
         future._req_id = request.stream
         future.attempted_hosts.append(host)
         future.add_callbacks(
@@ -389,13 +278,13 @@ class SessionWire:
         try:
             result = result_set(future, rows)
         except Exception as exc:
-            self._on_answers([(job, False, exc)])
+            self._on_answers((), [(job, exc)])
         else:
-            self._on_answers([(job, True, result)])
+            self._on_answers([(job, result)], ())
 
     def _failed(self, exc: BaseException, future: Any, job: Job) -> None:
         future.clear_callbacks()
-        self._on_answers([(job, False, exc)])
+        self._on_answers((), [(job, exc)])
 
     # ---- timeouts ----
 
@@ -430,52 +319,9 @@ class SessionWire:
             self._sweep_by(earliest)
 
 
-class _Go:
-    """What one call of `send` looks up only once."""
-
-    def __init__(self, wire: SessionWire) -> None:
-        self._wire = wire
-        self._profiles: dict[Any, Profile | None] = {}
-        self._statement: Any = None
-        self._sending: Any = None
-        self._plan: Plan | None = None
-        self._routes: dict[tuple[Any, str | None], Any] = {}
-        self._targets: dict[Any, _Target | None] = {}
-
-    def plan(self, job: Job) -> Plan | None:
-        """Return how `job` is sent, or None where that is the driver's to do."""
-        if job.statement is self._statement and job.sending is self._sending:
-            return self._plan
-        wire = self._wire
-        name = job.sending.options.get("execution_profile", EXEC_PROFILE_DEFAULT)
-        if name not in self._profiles:
-            self._profiles[name] = wire.profile(name)
-        terms = wire.terms(job, self._profiles[name])
-        self._plan = None if terms is None else wire.plan(terms)
-        self._statement, self._sending = job.statement, job.sending
-        return self._plan
-
-    def target(self, plan: Plan, routing_key: bytes | None) -> _Target | None:
-        """Return where a request goes, or None where it is the driver's to send."""
-        terms = plan.terms
-        by = terms.policy, terms.keyspace
-        routes = self._routes.get(by)
-        if routes is None:
-            routes = self._routes[by] = self._wire.routes(*by)
-        host = routes.host(routing_key)
-        try:
-            return self._targets[host]
-        except KeyError:
-            target = self._targets[host] = self._wire.target(host, plan, routing_key)
-            return target
-
-    def targets(self) -> list[_Target]:
-        """Return those that have something to send."""
-        return [target for target in self._targets.values() if target is not None]
-
-
-def _give_back(connection: Any, pool: Any, number: int) -> None:
+def _give_back(target: Target, number: int) -> None:
     """Return `number` streams of a connection to its pool, as if one after another."""
+    connection, pool = target.connection, target.pool
     if number > 1:
         with connection.lock:
             connection.in_flight -= number - 1
