@@ -52,7 +52,12 @@ class DirectExecutor(CallbackExecutor[R]):
             retry=retry,
             clock=clock,
         )
-        self._wire = open_wire(session, self._on_answers)
+        self._wire = open_wire(session, self._on_answers, self._gate.clock)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Shut down as `Executor.shutdown` does."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._wire.close()
 
     def _launch(self) -> None:
         here = self._here

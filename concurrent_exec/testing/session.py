@@ -12,6 +12,7 @@ from weakref import ref
 from cassandra import OperationTimedOut
 from cassandra.cluster import ResultSet
 
+from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
 from concurrent_exec.testing.clock import VirtualClock
 
@@ -182,7 +183,7 @@ class ScriptedSession:
         self.send(request)
         return request
 
-    def open_wire(self, on_answers: Callable[[Any, Any], object]) -> ScriptedWire:
+    def open_wire(self, on_answers: Callable[[Any, Any], object], clock: Clock) -> ScriptedWire:
         """Return what a `DirectExecutor` sends over: a wire on which this session answers."""
         return ScriptedWire(self, on_answers)
 
@@ -278,6 +279,9 @@ class ScriptedWire:
         if succeeded or failed:
             self._on_answers(succeeded, failed)
         return others
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
     def _send(self, job: Job) -> None:
         request = self._session.make_request(job.statement, job.parameters, job.sending.options)

@@ -240,7 +240,8 @@ class Play:
         assert len(results) == len(self.kinds)
         for key, result in enumerate(results):
             if result.success and self.kinds[key] != "insert":
-                assert result.result_or_exc.one().value == f"value {key}"
+                rows: Any = result.result_or_exc
+                assert rows.one().value == f"value {key}"
             elif not result.success and hasattr(result.result_or_exc, "message"):
                 assert f"no {key}" in str(result.result_or_exc)
         return results

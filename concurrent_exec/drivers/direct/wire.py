@@ -13,7 +13,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
@@ -23,10 +22,15 @@ from concurrent_exec.drivers.direct import connections
 from concurrent_exec.drivers.direct.driver import VOID, Driver
 from concurrent_exec.drivers.direct.go import Go, Planner, Target
 from concurrent_exec.drivers.direct.plan import Plan
+from concurrent_exec.drivers.direct.sweeper import Sweeper
 from concurrent_exec.drivers.results import result_set, rows_result, void_result
+from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
 
 log = logging.getLogger(__name__)
+
+_SWEEP_AGAIN = 0.001
+"""Seconds until the next look at requests that another thread is about to time out."""
 
 Succeeded = Sequence[tuple[Job, Any]]
 """Jobs with their results."""
@@ -72,23 +76,30 @@ class Request:
 class SessionWire:
     """Sends what is plain over one session's connections, and hears the answers."""
 
-    def __init__(self, session: Any, driver: Driver, on_answers: OnAnswers) -> None:
+    def __init__(self, session: Any, driver: Driver, on_answers: OnAnswers, clock: Clock) -> None:
         """Send over `session`, whose driver is `driver`, and has been found to be as we know it.
 
         on_answers: called with what has come to its end, without a lock, mostly on the driver's
             I/O thread; it must not raise.
         """
         self._session = session
+        self._clock = clock
         self._driver = driver
         self._on_answers = on_answers
         self._planner = Planner(session, driver)
         self._answers: deque[tuple[Request, Any]] = deque()
         self._woken = False
-        self._sweep_lock = Lock()
-        self._sweep_at = math.inf
+        self._sweeper = Sweeper(clock, self._begin_sweep)
+        self._closing = False
         self._waiting: set[Request] = set()
         """The requests without an answer. Not only what the connections hold: a request of the
         driver's that was sent twice may, as it times out, take the stream of another's."""
+
+    def close(self) -> None:
+        """Let the timer go as soon as no answer is waited for, rather than at its time."""
+        self._closing = True
+        if not self._waiting:
+            self._sweeper.cancel()
 
     # ---- sending ----
 
@@ -97,7 +108,7 @@ class SessionWire:
         if not self._driver.is_plain():
             return list(jobs)
         others: list[Job] = []
-        now = time.monotonic()
+        now = self._clock.monotonic()
         go = Go(self._planner)
         session = self._session
         take_timestamp = session.cluster.timestamp_generator
@@ -142,7 +153,7 @@ class SessionWire:
             log.debug("nothing could be sent to %s", target.host, exc_info=True)
             sent = 0
         if sent:
-            self._sweep_by(min(request.deadline for request in requests))
+            self._sweeper.by(min(request.deadline for request in requests))
         unsent = requests[sent:]
         self._waiting.difference_update(unsent)
         return [request.job for request in unsent]
@@ -156,7 +167,8 @@ class SessionWire:
         read is done with. What a dying connection says comes on any thread, perhaps on the last
         breath of the reactor.
         """
-        self._waiting.discard(request)
+        if not self._claim(request):
+            return
         self._answers.append((request, response))
         if response is not VOID and isinstance(response, Exception):
             self.take_in()
@@ -194,6 +206,8 @@ class SessionWire:
             _give_back(target, number)
         if settled:
             self._on_answers(settled, ())
+        if self._closing:
+            self.close()
 
     def _result(self, request: Request, response: Any) -> Any:
         """The result of an answer with rows and nothing else, or None for any other."""
@@ -239,7 +253,7 @@ class SessionWire:
         """
         session, plan, job = self._session, request.plan, request.job
         timeout = plan.terms.timeout
-        elapsed = time.monotonic() - request.sent_at
+        elapsed = self._clock.monotonic() - request.sent_at
         values = plan.values(request.body)
         query = job.statement
         if type(query) is PreparedStatement:
@@ -288,35 +302,45 @@ class SessionWire:
 
     # ---- timeouts ----
 
-    def _sweep_by(self, deadline: float) -> None:
-        """See to it that the requests are looked through at `deadline`, on the I/O thread."""
-        with self._sweep_lock:
-            if deadline >= self._sweep_at:
-                return
-            self._sweep_at = deadline
-        delay = max(deadline - time.monotonic(), 0.0)
-        self._session.cluster.connection_class.create_timer(delay, self.sweep)
+    def _begin_sweep(self) -> None:
+        """Have the reactor look for what has timed out.
 
-    def sweep(self) -> None:
+        The clock's timer only wakes it. A timer of the reactor's own would stand in its heap before
+        those of the driver's requests, and keep each of these, though answered, for as long.
+        """
+        # What is left of a connection that is closed has no thread: the reactor may have ended.
+        self.sweep(lambda request: _is_closed(request.target.connection))
+        self._session.cluster.connection_class.create_timer(0, self.sweep)
+
+    def sweep(self, which: Callable[[Request], bool] = lambda request: True) -> None:
         """Time out whatever has had no answer for too long. Never raises."""
         try:
-            self._sweep()
+            self._sweep(which)
         except Exception:
             log.exception("requests could not be timed out")
 
-    def _sweep(self) -> None:
-        with self._sweep_lock:
-            self._sweep_at = math.inf  # whoever sends from now on looks at that
-        now = time.monotonic()
+    def _sweep(self, which: Callable[[Request], bool]) -> None:
+        now = self._clock.monotonic()
         earliest = math.inf
         for request in list(self._waiting):
-            if request.deadline > now:
-                earliest = min(earliest, request.deadline)
-            elif request in self._waiting:
-                self._waiting.discard(request)
+            if request.deadline > now or not which(request):
+                earliest = min(earliest, max(request.deadline, now + _SWEEP_AGAIN))
+            elif self._claim(request):
                 self._time_out(request)
         if earliest < math.inf:
-            self._sweep_by(earliest)
+            self._sweeper.by(earliest)
+
+    def _claim(self, request: Request) -> bool:
+        """Say, to one caller only, that it is the one to end `request`."""
+        try:
+            self._waiting.remove(request)
+        except KeyError:
+            return False
+        return True
+
+
+def _is_closed(connection: Any) -> bool:
+    return bool(connection.is_closed or connection.is_defunct)
 
 
 def _give_back(target: Target, number: int) -> None:
