@@ -52,7 +52,7 @@ class DirectExecutor(CallbackExecutor[R]):
             retry=retry,
             clock=clock,
         )
-        self._wire = open_wire(session, self._on_answers, self._gate.clock)
+        self._wire = open_wire(session, self._gate.clock)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shut down as `Executor.shutdown` does."""
@@ -75,7 +75,7 @@ class DirectExecutor(CallbackExecutor[R]):
             for job in jobs:
                 self._gate.sends(job)
         try:
-            others = self._wire.send(jobs)
+            others = self._wire.send(jobs, self._on_answers)
         except BaseException as exc:
             for job in jobs:
                 job.fail(exc)

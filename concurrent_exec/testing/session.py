@@ -38,6 +38,8 @@ class Reply:
     after: float | None = None
 
 
+OnAnswers = Callable[[list[tuple[Job, Any]], list[tuple[Job, BaseException]]], object]
+
 Script = Callable[[Any, Any], Reply | None]
 
 
@@ -183,9 +185,9 @@ class ScriptedSession:
         self.send(request)
         return request
 
-    def open_wire(self, on_answers: Callable[[Any, Any], object], clock: Clock) -> ScriptedWire:
+    def open_wire(self, clock: Clock) -> ScriptedWire:
         """Return what a `DirectExecutor` sends over: a wire on which this session answers."""
-        return ScriptedWire(self, on_answers)
+        return ScriptedWire(self)
 
     def make_request(self, query: Any, parameters: Any, options: Any) -> Request:
         """Return the request of a statement that is about to be sent."""
@@ -256,12 +258,11 @@ class ScriptedSession:
 class ScriptedWire:
     """Plays what a `DirectExecutor` has of a driver's connections, for one session."""
 
-    def __init__(self, session: ScriptedSession, on_answers: Callable[[Any, Any], object]) -> None:
+    def __init__(self, session: ScriptedSession) -> None:
         self._session = session
-        self._on_answers = on_answers
         self._here = local()
 
-    def send(self, jobs: Sequence[Job]) -> list[Job]:
+    def send(self, jobs: Sequence[Job], on_answers: OnAnswers) -> list[Job]:
         """Send what is plain; return the others. What is answered at once is told in the end."""
         others: list[Job] = []
         succeeded: list[tuple[Job, Any]] = []
@@ -272,40 +273,50 @@ class ScriptedWire:
                 others.append(job)
                 continue
             try:
-                self._send(job)
+                self._send(job, on_answers)
             except Exception as exc:
                 failed.append((job, exc))
         self._here.answers = None
         if succeeded or failed:
-            self._on_answers(succeeded, failed)
+            on_answers(succeeded, failed)
         return others
 
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: Job, on_answers: OnAnswers) -> None:
         request = self._session.make_request(job.statement, job.parameters, job.sending.options)
         if job.sending.retry is not None:
             if job.timestamp is None:
                 job.timestamp = request.message.timestamp
             request.message.timestamp = job.timestamp
         request.add_callbacks(
-            self._succeeded, self._failed, callback_args=(request, job), errback_args=(job,)
+            self._succeeded,
+            self._failed,
+            callback_args=(request, job, on_answers),
+            errback_args=(request, job, on_answers),
         )
         self._session.send(request)
 
-    def _succeeded(self, rows: Any, request: Request, job: Job) -> None:
-        self._tell([(job, ResultSet(request, rows))], [])
+    def _succeeded(self, rows: Any, request: Request, job: Job, on_answers: OnAnswers) -> None:
+        request.clear_callbacks()
+        self._tell([(job, ResultSet(request, rows))], [], on_answers)
 
-    def _failed(self, error: BaseException, job: Job) -> None:
-        self._tell([], [(job, error)])
+    def _failed(
+        self, error: BaseException, request: Request, job: Job, on_answers: OnAnswers
+    ) -> None:
+        request.clear_callbacks()
+        self._tell([], [(job, error)], on_answers)
 
     def _tell(
-        self, succeeded: list[tuple[Job, Any]], failed: list[tuple[Job, BaseException]]
+        self,
+        succeeded: list[tuple[Job, Any]],
+        failed: list[tuple[Job, BaseException]],
+        on_answers: OnAnswers,
     ) -> None:
         sending = getattr(self._here, "answers", None)
         if sending is None:
-            self._on_answers(succeeded, failed)
+            on_answers(succeeded, failed)
         else:
             sending[0].extend(succeeded)
             sending[1].extend(failed)

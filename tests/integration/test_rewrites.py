@@ -53,16 +53,28 @@ class Losing:
         future.result()
         return Lost()
 
-    def open_wire(self, on_answers: Any, clock: Any) -> Any:
+    def open_wire(self, clock: Any) -> Any:
+        return LosingWire(self, open_wire(self._session, clock))
+
+
+class LosingWire:
+    """The same for what is sent straight onto the session's connections."""
+
+    def __init__(self, session: Losing, wire: Any) -> None:
+        self._session = session
+        self._wire = wire
+        self.close = wire.close
+
+    def send(self, jobs: Any, on_answers: Any) -> Any:
         def lose_the_first(succeeded: Any, failed: Any) -> None:
-            if succeeded and not self.lost:
-                self.lost = True
+            if succeeded and not self._session.lost:
+                self._session.lost = True
                 (job, _), *succeeded = succeeded
                 failed = [*failed, (job, OperationTimedOut())]
             # Not on the driver's I/O thread: the test waits for an answer in between.
             Thread(target=on_answers, args=(succeeded, failed)).start()
 
-        return open_wire(self._session, lose_the_first, clock)
+        return self._wire.send(jobs, lose_the_first)
 
 
 class Lost:

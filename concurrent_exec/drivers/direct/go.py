@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
 
+from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.binding import is_known
 from concurrent_exec.drivers.direct.driver import Driver, Profile, Routes
 from concurrent_exec.drivers.direct.plan import Plan, Terms
@@ -63,20 +64,22 @@ class Planner:
 class Target:
     """A connection, and what is to be sent over it in one go."""
 
-    __slots__ = ("connection", "host", "pool", "requests")
+    __slots__ = ("connection", "host", "on_answers", "pool", "requests")
 
-    def __init__(self, host: Any, pool: Any, connection: Any) -> None:
+    def __init__(self, host: Any, pool: Any, connection: Any, on_answers: OnAnswers) -> None:
         self.host = host
         self.pool = pool
         self.connection = connection
+        self.on_answers = on_answers
         self.requests: list[Request] = []
 
 
 class Go:
     """Statements that are sent together: what they share is looked up once."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Planner, on_answers: OnAnswers) -> None:
         self._planner = planner
+        self._on_answers = on_answers
         self._driver = planner.driver
         self._profiles: dict[Any, Profile | None] = {}
         self._statement: Any = None
@@ -109,7 +112,7 @@ class Go:
             return None
         target = self._targets.get(connection)
         if target is None:
-            target = self._targets[connection] = Target(host, pool, connection)
+            target = self._targets[connection] = Target(host, pool, connection, self._on_answers)
         if (plan, connection) not in self._fitting:
             if not plan.fits(connection, self._driver):
                 return None

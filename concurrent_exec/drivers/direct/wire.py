@@ -19,6 +19,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct import connections
+from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.driver import VOID, Driver
 from concurrent_exec.drivers.direct.go import Go, Planner, Target
 from concurrent_exec.drivers.direct.plan import Plan
@@ -31,12 +32,6 @@ log = logging.getLogger(__name__)
 
 _SWEEP_AGAIN = 0.001
 """Seconds until the next look at requests that another thread is about to time out."""
-
-Succeeded = Sequence[tuple[Job, Any]]
-"""Jobs with their results."""
-Failed = Sequence[tuple[Job, BaseException]]
-"""Jobs with what went wrong."""
-OnAnswers = Callable[[Succeeded, Failed], None]
 
 
 class Request:
@@ -76,16 +71,11 @@ class Request:
 class SessionWire:
     """Sends what is plain over one session's connections, and hears the answers."""
 
-    def __init__(self, session: Any, driver: Driver, on_answers: OnAnswers, clock: Clock) -> None:
-        """Send over `session`, whose driver is `driver`, and has been found to be as we know it.
-
-        on_answers: called with what has come to its end, without a lock, mostly on the driver's
-            I/O thread; it must not raise.
-        """
+    def __init__(self, session: Any, driver: Driver, clock: Clock) -> None:
+        """Send over `session`, whose driver is `driver`, and has been found to be as we know it."""
         self._session = session
         self._clock = clock
         self._driver = driver
-        self._on_answers = on_answers
         self._planner = Planner(session, driver)
         self._answers: deque[tuple[Request, Any]] = deque()
         self._woken = False
@@ -103,13 +93,17 @@ class SessionWire:
 
     # ---- sending ----
 
-    def send(self, jobs: Sequence[Job]) -> list[Job]:
-        """Send those of `jobs` that are plain; return the others, which were not sent."""
+    def send(self, jobs: Sequence[Job], on_answers: OnAnswers) -> list[Job]:
+        """Send those of `jobs` that are plain; return the others, which were not sent.
+
+        on_answers: called with what has come to its end, without a lock, mostly on the driver's
+            I/O thread; it must not raise. Only requests on their way refer to it.
+        """
         if not self._driver.is_plain():
             return list(jobs)
         others: list[Job] = []
         now = self._clock.monotonic()
-        go = Go(self._planner)
+        go = Go(self._planner, on_answers)
         session = self._session
         take_timestamp = session.cluster.timestamp_generator
         for job in jobs:
@@ -186,6 +180,7 @@ class SessionWire:
 
     def _take_in(self) -> None:
         settled: list[tuple[Job, Any]] = []
+        on_answers: OnAnswers | None = None
         done: dict[Target, int] = {}
         while True:
             try:
@@ -202,10 +197,11 @@ class SessionWire:
             settled.append((request.job, result))
             target = request.target
             done[target] = done.get(target, 0) + 1
+            on_answers = target.on_answers
         for target, number in done.items():
             _give_back(target, number)
-        if settled:
-            self._on_answers(settled, ())
+        if on_answers is not None:
+            on_answers(settled, ())
         if self._closing:
             self.close()
 
@@ -230,7 +226,7 @@ class SessionWire:
             future = self._future_of(request)
         except Exception as exc:
             _give_back(request.target, 1)
-            self._on_answers((), [(request.job, exc)])
+            request.target.on_answers((), [(request.job, exc)])
             return
         target = request.target
         future._set_result(target.host, target.connection, target.pool, response)
@@ -240,7 +236,7 @@ class SessionWire:
         try:
             future = self._future_of(request, timer=False)
         except Exception as exc:
-            self._on_answers((), [(request.job, exc)])
+            request.target.on_answers((), [(request.job, exc)])
             return
         if request.target.connection._requests.get(request.stream, (None,))[0] is not request:
             future._req_id = None  # the stream is not its own any more
@@ -280,25 +276,12 @@ class SessionWire:
         future._req_id = request.stream
         future.attempted_hosts.append(host)
         future.add_callbacks(
-            self._succeeded,
-            self._failed,
-            callback_args=(future, job),
-            errback_args=(future, job),
+            _succeeded,
+            _failed,
+            callback_args=(future, job, request.target.on_answers),
+            errback_args=(future, job, request.target.on_answers),
         )
         return future
-
-    def _succeeded(self, rows: Any, future: Any, job: Job) -> None:
-        future.clear_callbacks()  # which it would call again for each further page
-        try:
-            result = result_set(future, rows)
-        except Exception as exc:
-            self._on_answers((), [(job, exc)])
-        else:
-            self._on_answers([(job, result)], ())
-
-    def _failed(self, exc: BaseException, future: Any, job: Job) -> None:
-        future.clear_callbacks()
-        self._on_answers((), [(job, exc)])
 
     # ---- timeouts ----
 
@@ -337,6 +320,21 @@ class SessionWire:
         except KeyError:
             return False
         return True
+
+
+def _succeeded(rows: Any, future: Any, job: Job, on_answers: OnAnswers) -> None:
+    future.clear_callbacks()  # which it would call again for each further page
+    try:
+        result = result_set(future, rows)
+    except Exception as exc:
+        on_answers((), [(job, exc)])
+    else:
+        on_answers([(job, result)], ())
+
+
+def _failed(exc: BaseException, future: Any, job: Job, on_answers: OnAnswers) -> None:
+    future.clear_callbacks()
+    on_answers((), [(job, exc)])
 
 
 def _is_closed(connection: Any) -> bool:
