@@ -19,6 +19,7 @@ from cassandra.segment import SegmentCodec
 INT, VARCHAR, UUID, INET = 0x09, 0x0D, 0x0C, 0x10
 ERROR, READY, SUPPORTED, RESULT = 0x00, 0x02, 0x06, 0x08
 STARTUP, OPTIONS, QUERY, PREPARE, EXECUTE, REGISTER = 0x01, 0x05, 0x07, 0x09, 0x0A, 0x0B
+BATCH = 0x0D
 
 INSERT = "INSERT INTO scripted.rows (key, value) VALUES (?, ?)"
 SELECT = "SELECT value FROM scripted.rows WHERE key = ?"
@@ -241,6 +242,8 @@ class ScriptedServer:
             return READY, b""
         if opcode == PREPARE:
             return RESULT, self._prepare(_long_string(body))
+        if opcode == BATCH:
+            return RESULT, VOID
         text = _long_string(body)
         if "system.local" in text:
             return RESULT, self._local()
