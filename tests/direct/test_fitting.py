@@ -184,7 +184,7 @@ def foreign_type(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
     statement = session.prepare(INSERT)
     column = statement.column_metadata[1]
 
-    class Foreign(column.type):  # type: ignore[misc]
+    class Foreign(column.type):  # type: ignore[misc,name-defined]
         @staticmethod
         def serialize(value: Any, protocol_version: int) -> bytes:
             return b"foreign"
