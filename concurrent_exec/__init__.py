@@ -9,7 +9,13 @@ from concurrent_exec.compat import (
     execute_concurrent_async,
     execute_concurrent_with_args,
 )
-from concurrent_exec.executors import BatchExecutor, CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec.executors import (
+    BatchExecutor,
+    CallbackExecutor,
+    DirectExecutor,
+    Executor,
+    ThreadExecutor,
+)
 from concurrent_exec.model import (
     Clock,
     ConcurrentExecError,
@@ -33,6 +39,7 @@ from concurrent_exec.model import (
     Session,
     SkippedError,
     SubmitOptions,
+    UnknownDriverError,
 )
 from concurrent_exec.pacing import AdaptiveConcurrency
 from concurrent_exec.retry import Retry, at_most_once_profile
@@ -63,6 +70,7 @@ __all__ = [
     "Comparison",
     "ConcurrentExecError",
     "DeadlineExceededError",
+    "DirectExecutor",
     "ExecutionResult",
     "Executor",
     "ExecutorShutdownError",
@@ -86,6 +94,7 @@ __all__ = [
     "SkippedError",
     "SubmitOptions",
     "ThreadExecutor",
+    "UnknownDriverError",
     "__version__",
     "at_most_once_profile",
     "compare",

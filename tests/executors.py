@@ -8,12 +8,19 @@ from typing import Any
 
 import pytest
 
-from concurrent_exec import BatchExecutor, CallbackExecutor, Executor, ThreadExecutor
+from concurrent_exec import (
+    BatchExecutor,
+    CallbackExecutor,
+    DirectExecutor,
+    Executor,
+    ThreadExecutor,
+)
 
 EXECUTORS: dict[str, Callable[..., Executor[Any]]] = {
     "callback": CallbackExecutor,
     "thread": ThreadExecutor,
     "batch": partial(BatchExecutor, batch_mode="replica_set", linger=0),
+    "direct": DirectExecutor,
 }
 
 any_executor = pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)

@@ -498,9 +498,9 @@ def test_options_that_are_right_reach_the_session(make_executor: MakeExecutor, c
     options: list[Any] = []
 
     class Recording(ScriptedSession):
-        def execute_async(self, query: Any, parameters: Any = None, **given: Any) -> Any:
+        def make_request(self, query: Any, parameters: Any, given: Any) -> Any:
             options.append(given)
-            return super().execute_async(query, parameters, **given)
+            return super().make_request(query, parameters, given)
 
     executor = make_executor(Recording(lambda *_: Reply(at_once=True)), concurrency=1)
     payload = {"key": b"value"}

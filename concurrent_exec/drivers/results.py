@@ -53,6 +53,19 @@ class _Received:
     _paging_state = None
     _continuous_paging_session = None
 
+    @classmethod
+    def of_rows(cls, names: Any, types: Any, host: Any, row_factory: Any) -> _Received:
+        """Make one of an answer that has rows and nothing else, which no future has seen."""
+        received = cls.__new__(cls)
+        received._col_names = names
+        received._col_types = types
+        received._query_traces = None
+        received.coordinator_host = host
+        received.custom_payload = received.warnings = received.query = None
+        received.is_schema_agreed = True
+        received.row_factory = row_factory
+        return received
+
     def __init__(self, future: Any) -> None:
         self._col_names = future._col_names
         self._col_types = future._col_types
@@ -155,3 +168,18 @@ def detached(result: Any) -> Any:
     if not _known or type(future) is not ResponseFuture:
         return result
     return result_set(future, result._current_rows if future._col_names is not None else None)
+
+
+def void_result() -> Any:
+    """Return the ResultSet of an answer that says no more than "done"."""
+    return _VoidResultSet()
+
+
+def rows_result(names: Any, types: Any, rows: Any, host: Any, row_factory: Any) -> Any:
+    """Return the ResultSet of an answer that is one page of rows and has nothing else.
+
+    names, types: the columns'.
+    rows: what `row_factory` has made of them.
+    host: the coordinator.
+    """
+    return ResultSet(_Received.of_rows(names, types, host, row_factory), rows)

@@ -11,6 +11,7 @@ from concurrent_exec.model.errors import (
     NotSentError,
     RunClosedError,
     SkippedError,
+    UnknownDriverError,
 )
 from concurrent_exec.model.protocols import (
     Clock,
@@ -51,4 +52,5 @@ __all__ = [
     "Session",
     "SkippedError",
     "SubmitOptions",
+    "UnknownDriverError",
 ]

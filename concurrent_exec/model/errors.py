@@ -9,6 +9,7 @@ ConcurrentExecError
 +-- MaxErrorsExceededError               more statements failed than the caller allowed
 +-- ExecutorShutdownError (RuntimeError) the executor takes no more work
 +-- ForkedProcessError (RuntimeError)    used in a child of the process that made it
++-- UnknownDriverError (TypeError)       a session that `DirectExecutor` can't see through
 +-- RunClosedError (RuntimeError)        a list was asked of a run that was closed
 """
 
@@ -150,6 +151,21 @@ class ForkedProcessError(ConcurrentExecError, RuntimeError):
     A driver's session does not survive a fork, so the child needs a session and an executor of
     its own.
     """
+
+
+class UnknownDriverError(ConcurrentExecError, TypeError):
+    """`DirectExecutor` was given a session whose driver it does not know from the inside.
+
+    It uses what no driver promises to keep, so it refuses what it was not tested with. The message
+    says what differs; `CallbackExecutor` takes any session.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"DirectExecutor can't use this session: {self.reason}; CallbackExecutor can"
 
 
 class RunClosedError(ConcurrentExecError, RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from threading import Event, Lock
+from threading import Event, Lock, local
 from types import SimpleNamespace
 from typing import Any
 from weakref import ref
@@ -15,6 +15,8 @@ from cassandra.cluster import ResultSet
 from cassandra.protocol import ColumnMetadata as BoundColumn
 from cassandra.query import UNSET_VALUE, BatchStatement, PreparedStatement
 
+from concurrent_exec.model import Clock
+from concurrent_exec.run import Job
 from concurrent_exec.testing.clock import VirtualClock
 from concurrent_exec.testing.metadata import ScriptedMetadata
 
@@ -41,6 +43,8 @@ class Reply:
     at_once: bool = False
     after: float | None = None
 
+
+OnAnswers = Callable[[list[tuple[Job, Any]], list[tuple[Job, BaseException]]], object]
 
 Script = Callable[[Any, Any], Reply | None]
 Replicas = Callable[[str, bytes], Iterable[Hashable]]
@@ -153,6 +157,8 @@ class ScriptedSession:
         default one node has them all.
     heard_twice: let a request that is answered a second time call its callbacks a second time,
         though they were cleared, as a driver at fault would.
+    plain: called with statement and parameters; says which ones a `DirectExecutor` may send over
+        its wire. The others go through `execute_async`. By default all are plain.
     """
 
     def __init__(
@@ -163,7 +169,9 @@ class ScriptedSession:
         timeout: float | None = 10.0,
         replicas: Replicas = lambda keyspace, key: ["the only node"],
         heard_twice: bool = False,
+        plain: Callable[[Any, Any], bool] = lambda statement, parameters: True,
     ) -> None:
+        self.plain = plain
         self.heard_twice = heard_twice
         self.cluster = SimpleNamespace(metadata=ScriptedMetadata(replicas))
         """What a session's cluster is, as far as a batch must know it."""
@@ -188,11 +196,25 @@ class ScriptedSession:
 
     def execute_async(self, query: Any, parameters: Any = None, **options: Any) -> Request:
         """Send a statement; return its request, which is also its response future."""
-        if isinstance(query, BatchStatement):
-            parameters = self._members(query)
-        request = Request(self, query, parameters, options, next(self._timestamps))
+        request = self.make_request(query, parameters, options)
         for listener, args, named in list(self._listeners):
             listener(request, *args, **named)
+        self.send(request)
+        return request
+
+    def open_wire(self, clock: Clock) -> ScriptedWire:
+        """Return what a `DirectExecutor` sends over: a wire on which this session answers."""
+        return ScriptedWire(self)
+
+    def make_request(self, query: Any, parameters: Any, options: Any) -> Request:
+        """Return the request of a statement that is about to be sent."""
+        if isinstance(query, BatchStatement):
+            parameters = self._members(query)
+        return Request(self, query, parameters, options, next(self._timestamps))
+
+    def send(self, request: Request) -> None:
+        """Do with a request what the script says."""
+        query, parameters, options = request.statement, request.parameters, request.options
         with self._lock:
             self.sent += request.size
         reply = (self._script(query, parameters) if self._script else None) or Reply()
@@ -216,14 +238,13 @@ class ScriptedSession:
             request.at_once = True
             self._expect(request)
             answer()
-            return request
+            return
         if reply.after is not None:
             self.clock.call_later(reply.after, answer)
         timeout = options.get("timeout", self._timeout)
         if timeout is not None:
             self.clock.call_later(timeout, time_out)
         self._expect(request)  # last: whoever sees it pending may count on all the rest
-        return request
 
     def as_prepared(
         self,
@@ -297,6 +318,73 @@ class ScriptedSession:
         with self._lock:
             request.answered = True
             self._pending.pop(id(request), None)
+
+
+class ScriptedWire:
+    """Plays what a `DirectExecutor` has of a driver's connections, for one session."""
+
+    def __init__(self, session: ScriptedSession) -> None:
+        self._session = session
+        self._here = local()
+
+    def send(self, jobs: Sequence[Job], on_answers: OnAnswers) -> list[Job]:
+        """Send what is plain; return the others. What is answered at once is told in the end."""
+        others: list[Job] = []
+        succeeded: list[tuple[Job, Any]] = []
+        failed: list[tuple[Job, BaseException]] = []
+        self._here.answers = succeeded, failed
+        for job in jobs:
+            if not self._session.plain(job.statement, job.parameters):
+                others.append(job)
+                continue
+            try:
+                self._send(job, on_answers)
+            except Exception as exc:
+                failed.append((job, exc))
+        self._here.answers = None
+        if succeeded or failed:
+            on_answers(succeeded, failed)
+        return others
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _send(self, job: Job, on_answers: OnAnswers) -> None:
+        request = self._session.make_request(job.statement, job.parameters, job.sending.options)
+        if job.sending.retry is not None:
+            if job.timestamp is None:
+                job.timestamp = request.message.timestamp
+            request.message.timestamp = job.timestamp
+        request.add_callbacks(
+            self._succeeded,
+            self._failed,
+            callback_args=(request, job, on_answers),
+            errback_args=(request, job, on_answers),
+        )
+        self._session.send(request)
+
+    def _succeeded(self, rows: Any, request: Request, job: Job, on_answers: OnAnswers) -> None:
+        request.clear_callbacks()
+        self._tell([(job, ResultSet(request, rows))], [], on_answers)
+
+    def _failed(
+        self, error: BaseException, request: Request, job: Job, on_answers: OnAnswers
+    ) -> None:
+        request.clear_callbacks()
+        self._tell([], [(job, error)], on_answers)
+
+    def _tell(
+        self,
+        succeeded: list[tuple[Job, Any]],
+        failed: list[tuple[Job, BaseException]],
+        on_answers: OnAnswers,
+    ) -> None:
+        sending = getattr(self._here, "answers", None)
+        if sending is None:
+            on_answers(succeeded, failed)
+        else:
+            sending[0].extend(succeeded)
+            sending[1].extend(failed)
 
 
 def _unbound(kind: Any, value: Any) -> Any:

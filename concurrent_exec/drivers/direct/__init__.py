@@ -1,0 +1,50 @@
+"""The way for `DirectExecutor` to a driver's own connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from concurrent_exec.drivers.direct.answers import Failed, OnAnswers, Succeeded
+from concurrent_exec.drivers.direct.known import check
+from concurrent_exec.drivers.direct.wire import SessionWire
+from concurrent_exec.model import Clock
+from concurrent_exec.run import Job
+
+__all__ = ["Failed", "Succeeded", "Wire", "open_wire"]
+
+
+class Wire(Protocol):
+    """Sends many statements at once over the connections of a session."""
+
+    def send(self, jobs: Sequence[Job], on_answers: OnAnswers) -> list[Job]:
+        """Send those of `jobs` that it can; return the others, which were not sent.
+
+        on_answers: called without a lock, by any thread, with those that have succeeded and those
+            that have failed. It must not raise. What is on its way refers to it, the wire does not.
+        """
+
+    def close(self) -> None:
+        """Let go what is kept for further statements; those on their way still come to an end."""
+
+
+@runtime_checkable
+class _HasWire(Protocol):
+    def open_wire(self, clock: Clock) -> Wire: ...
+
+
+def open_wire(session: Any, clock: Clock) -> Wire:
+    """Return a wire over the connections of `session`; of a session that brings its own, that one.
+
+
+    Raises UnknownDriverError, with the reason, where the session or its driver is not known.
+    """
+    if isinstance(session, _HasWire):
+        return session.open_wire(clock)
+    if check(session) == "cassandra-driver":
+        from concurrent_exec.drivers.direct.cassandra_driver import CassandraDriver
+
+        return SessionWire(session, CassandraDriver(session), clock)
+    from concurrent_exec.drivers.direct.scylla_driver import ScyllaDriver
+
+    return SessionWire(session, ScyllaDriver(session), clock)

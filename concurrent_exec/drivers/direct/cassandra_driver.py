@@ -1,0 +1,91 @@
+"""cassandra-driver: one connection a host."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from cassandra.protocol import ExecuteMessage, ProtocolHandler
+
+from concurrent_exec.drivers.direct import routes
+from concurrent_exec.drivers.direct.driver import (
+    RESULT,
+    VOID,
+    VOID_BODY,
+    Profile,
+    is_plain_rows,
+    is_plain_session,
+    profile_of,
+)
+from concurrent_exec.drivers.direct.plan import Terms
+
+_decode_message = ProtocolHandler.decode_message
+
+
+class CassandraDriver:
+    """The internals of cassandra-driver, for one session."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def is_plain(self) -> bool:
+        return is_plain_session(self._session)
+
+    def profile(self, name: Any) -> Profile | None:
+        return profile_of(self._session, name)
+
+    def knows_policy(self, policy: Any) -> bool:
+        return routes.is_known(policy)
+
+    def routes(self, terms: Terms) -> routes.Routes:
+        return routes.Routes(terms.policy, terms.keyspace, self._session.cluster.metadata)
+
+    def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
+        connection = pool._connection
+        # One with too many streams orphaned is replaced when the driver next borrows it.
+        if connection is None or connection.orphaned_threshold_reached:
+            return None
+        return connection
+
+    def dialect(self, connection: Any) -> Hashable:
+        version: int = connection.protocol_version
+        return version
+
+    def message(self, terms: Terms, values: list[Any], timestamp: int | None) -> Any:
+        return ExecuteMessage(
+            terms.query_id,
+            values,
+            terms.consistency_level,
+            terms.serial_consistency_level,
+            terms.fetch_size,
+            None,
+            timestamp,
+            skip_meta=bool(terms.prepared.result_metadata),
+            result_metadata_id=terms.result_metadata_id,
+        )
+
+    def encoded(self, message: Any, stream: int, connection: Any, beta: bool) -> bytes:
+        frame = ProtocolHandler.encode_message(
+            message, stream, connection.protocol_version, None, beta
+        )
+        return bytes(frame)
+
+    @staticmethod
+    def decode(
+        version: int,
+        user_types: Any,
+        stream: int,
+        flags: int,
+        opcode: int,
+        body: bytes,
+        decompressor: Any,
+        result_metadata: Any,
+    ) -> Any:
+        if body == VOID_BODY and opcode == RESULT and not flags:
+            return VOID
+        return _decode_message(
+            version, user_types, stream, flags, opcode, body, decompressor, result_metadata
+        )
+
+    def is_plain_rows(self, response: Any) -> bool:
+        return is_plain_rows(response)

@@ -1,0 +1,169 @@
+"""What is looked up for many statements at a time: how each is sent, and where to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT
+from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
+
+from concurrent_exec.drivers.direct.answers import OnAnswers
+from concurrent_exec.drivers.direct.binding import is_known
+from concurrent_exec.drivers.direct.driver import Driver, Profile, Routes
+from concurrent_exec.drivers.direct.plan import Plan, Terms
+from concurrent_exec.run import Job
+
+if TYPE_CHECKING:
+    from concurrent_exec.drivers.direct.wire import Request
+
+_MOST_PLANS = 512
+_MOST_ROUTES = 64
+
+
+class Planner:
+    """Keeps the plans of a session's statements, and its policies' routes, from go to go."""
+
+    def __init__(self, session: Any, driver: Driver) -> None:
+        self.session = session
+        self.driver = driver
+        self._plans: dict[Terms, Plan | None] = {}
+        self._routes: dict[tuple[Any, str | None, str | None], Routes] = {}
+
+    def plan(self, terms: Terms) -> Plan | None:
+        """Return how to send under `terms`, or None where that is the driver's to do."""
+        try:
+            return self._plans[terms]
+        except KeyError:
+            plan = self._plans[terms] = self._make_plan(terms)
+            if len(self._plans) > _MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
+            return plan
+
+    def _make_plan(self, terms: Terms) -> Plan | None:
+        prepared = terms.prepared
+        if prepared.column_encryption_policy is not None:
+            return None
+        if not all(is_known(column.type) for column in prepared.column_metadata or ()):
+            return None
+        if not self.driver.knows_policy(terms.policy):
+            return None
+        return Plan(terms)
+
+    def routes(self, terms: Terms) -> Routes:
+        """Return what knows which host comes first, up to date at this moment."""
+        by = terms.policy, terms.keyspace, terms.table
+        routes = self._routes.get(by)
+        if routes is None:
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            routes = self._routes[by] = self.driver.routes(terms)
+        routes.refresh()
+        return routes
+
+
+class Target:
+    """A connection, and what is to be sent over it in one go."""
+
+    __slots__ = ("connection", "host", "on_answers", "pool", "requests")
+
+    def __init__(self, host: Any, pool: Any, connection: Any, on_answers: OnAnswers) -> None:
+        self.host = host
+        self.pool = pool
+        self.connection = connection
+        self.on_answers = on_answers
+        self.requests: list[Request] = []
+
+
+class Go:
+    """Statements that are sent together: what they share is looked up once."""
+
+    def __init__(self, planner: Planner, on_answers: OnAnswers) -> None:
+        self._planner = planner
+        self._on_answers = on_answers
+        self._driver = planner.driver
+        self._profiles: dict[Any, Profile | None] = {}
+        self._statement: Any = None
+        self._sending: Any = None
+        self._plan: Plan | None = None
+        self._routes: dict[Plan, Routes] = {}
+        self._targets: dict[Any, Target] = {}
+        self._fitting: set[tuple[Plan, Any]] = set()
+
+    def plan(self, job: Job) -> Plan | None:
+        """Return how `job` is sent, or None where that is the driver's to do."""
+        if job.statement is self._statement and job.sending is self._sending:
+            return self._plan
+        terms = self._terms(job)
+        self._plan = None if terms is None else self._planner.plan(terms)
+        self._statement, self._sending = job.statement, job.sending
+        return self._plan
+
+    def target(self, plan: Plan, routing_key: bytes | None) -> Target | None:
+        """Return where a statement goes, or None where it is the driver's to send."""
+        routes = self._routes.get(plan)
+        if routes is None:
+            routes = self._routes[plan] = self._planner.routes(plan.terms)
+        host = routes.host(routing_key)
+        pool = self._planner.session._pools.get(host)
+        if pool is None or pool.is_shutdown:
+            return None
+        connection = self._driver.connection(pool, plan.terms, routing_key)
+        if connection is None:
+            return None
+        target = self._targets.get(connection)
+        if target is None:
+            target = self._targets[connection] = Target(host, pool, connection, self._on_answers)
+        if (plan, connection) not in self._fitting:
+            if not plan.fits(connection, self._driver):
+                return None
+            self._fitting.add((plan, connection))
+        return target
+
+    def targets(self) -> list[Target]:
+        """Return those that have something to send."""
+        return [target for target in self._targets.values() if target.requests]
+
+    def _terms(self, job: Job) -> Terms | None:
+        """What a statement is sent under, or None where that is the driver's to do.
+
+        It reads what the driver's `_create_response_future` reads.
+        """
+        statement, options = job.statement, job.sending.options
+        if type(statement) is PreparedStatement:
+            prepared = statement
+        elif type(statement) is BoundStatement:
+            prepared = statement.prepared_statement
+        else:
+            return None
+        if statement.custom_payload or options.get("custom_payload") or options.get("trace"):
+            return None
+        profile = self._profile(options.get("execution_profile", EXEC_PROFILE_DEFAULT))
+        if profile is None or (statement.is_idempotent and not profile.never_speculates):
+            return None
+        session = self._planner.session
+        level, serial_level = statement.consistency_level, statement.serial_consistency_level
+        fetch_size = statement.fetch_size
+        columns = prepared.column_metadata
+        return Terms(
+            prepared=prepared,
+            query_id=prepared.query_id,
+            result_metadata_id=prepared.result_metadata_id,
+            consistency_level=profile.consistency_level if level is None else level,
+            serial_consistency_level=(
+                profile.serial_consistency_level if serial_level is None else serial_level
+            ),
+            fetch_size=session.default_fetch_size if fetch_size is FETCH_SIZE_UNSET else fetch_size,
+            timestamped=bool(session.use_client_timestamp),
+            keyspace=(columns[0].keyspace_name if columns else None) or session.keyspace,
+            table=columns[0].table_name if columns else None,
+            timeout=options.get("timeout", profile.request_timeout),
+            row_factory=profile.row_factory,
+            policy=profile.load_balancing_policy,
+            protocol_version=session._protocol_version,
+            beta=bool(session.cluster.allow_beta_protocol_version),
+        )
+
+    def _profile(self, name: Any) -> Profile | None:
+        if name not in self._profiles:
+            self._profiles[name] = self._driver.profile(name)
+        return self._profiles[name]

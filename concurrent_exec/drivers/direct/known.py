@@ -1,0 +1,126 @@
+"""Whether a driver is one that we know from the inside."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cassandra
+from cassandra.cluster import ResponseFuture, Session
+from cassandra.connection import Connection
+from cassandra.pool import HostConnection
+from cassandra.protocol import ProtocolHandler
+
+from concurrent_exec.model import UnknownDriverError
+
+VERSIONS = {"cassandra-driver": ((3, 29), (3, 31)), "scylla-driver": ((3, 29), (3, 30))}
+"""From, and up to but without, the versions whose source was read and that the tests ran on."""
+
+REACTORS = ("libevreactor", "asyncorereactor", "asyncioreactor")
+"""Where the connection classes come from whose `push` and `create_timer` are known."""
+
+PROTOCOLS = (4, 5)
+
+_SIGNATURES: tuple[tuple[Callable[..., Any], str], ...] = (
+    (Session._create_response_future, "query parameters trace custom_payload timeout"),
+    (Session._maybe_get_execution_profile, "ep"),
+    (ResponseFuture._set_result, "host connection pool response"),
+    (ResponseFuture._on_timeout, "_attempts"),
+    (Connection.get_request_id, ""),
+    (Connection.process_msg, "header body"),
+    (Connection.error_all_requests, "exc"),
+    (HostConnection.return_connection, "connection stream_was_orphaned"),
+    (
+        ProtocolHandler.encode_message,
+        "msg stream_id protocol_version compressor allow_beta_protocol_version",
+    ),
+)
+"""Functions of the driver, and the first parameters of theirs that we rely on."""
+
+_OF_SESSIONS = (
+    "_metrics",
+    "_pools",
+    "_protocol_version",
+    "_request_init_callbacks",
+    "client_protocol_handler",
+    "default_fetch_size",
+    "use_client_timestamp",
+)
+_OF_CLUSTERS = (
+    "_config_mode",
+    "allow_beta_protocol_version",
+    "connection_class",
+    "metadata",
+    "timestamp_generator",
+)
+_OF_CONNECTIONS = (
+    "_is_checksumming_enabled",
+    "_requests",
+    "_socket_writable",
+    "compressor",
+    "in_flight",
+    "is_closed",
+    "is_defunct",
+    "lock",
+    "max_request_id",
+    "orphaned_request_ids",
+    "orphaned_threshold_reached",
+    "out_buffer_size",
+    "protocol_version",
+    "push",
+    "request_ids",
+)
+_OF_POOLS = ("_stream_available_condition", "host", "is_shutdown")
+
+
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Return whether a function has a parameter of that name."""
+    return parameter in inspect.signature(function).parameters
+
+
+def driver_name() -> str:
+    """Return which of the two drivers is installed."""
+    is_scylla = hasattr(HostConnection, "_get_connection_for_routing_key")
+    return "scylla-driver" if is_scylla else "cassandra-driver"
+
+
+def check(session: Any) -> str:
+    """Return the name of the driver of `session`.
+
+    Raises UnknownDriverError, with the reason, where it or the session is not as we know it.
+    """
+    if type(session) is not Session:
+        raise UnknownDriverError(f"the session is not a driver's own, but a {_name(session)}")
+    name = driver_name()
+    first, beyond = VERSIONS[name]
+    version = tuple(int(part) for part in cassandra.__version__.split(".")[:2])
+    if not first <= version < beyond:
+        raise UnknownDriverError(f"{name} {cassandra.__version__} is not a version we know")
+    for function, parameters in _SIGNATURES:
+        theirs = [each for each in inspect.signature(function).parameters if each != "self"]
+        ours = parameters.split()
+        if theirs[: len(ours)] != ours:
+            raise UnknownDriverError(f"{function.__qualname__} takes {theirs}, and not {ours}")
+    _check_has("the session", session, _OF_SESSIONS)
+    _check_has("the cluster", session.cluster, _OF_CLUSTERS)
+    reactor = session.cluster.connection_class
+    if reactor.__module__.removeprefix("cassandra.io.") not in REACTORS:
+        raise UnknownDriverError(f"connections of the class {reactor.__qualname__} are not known")
+    if session._protocol_version not in PROTOCOLS:
+        raise UnknownDriverError(f"protocol version {session._protocol_version} is not known")
+    for pool in list(session._pools.values()):
+        _check_has("the pool", pool, _OF_POOLS)
+        for connection in pool.get_connections():
+            _check_has("the connection", connection, _OF_CONNECTIONS)
+    return name
+
+
+def _check_has(what: str, thing: Any, names: Iterable[str]) -> None:
+    for name in names:
+        if not hasattr(thing, name):
+            raise UnknownDriverError(f"{what}, a {_name(thing)}, has no {name}")
+
+
+def _name(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

@@ -1,0 +1,100 @@
+"""The host that a session's load-balancing policy would ask first.
+
+Only the policies of the driver are known here, by their exact classes: one of the user's may count
+on seeing each statement. What the first host can't take goes through the driver, which has the
+rest of the plan.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from random import choice
+from typing import Any
+
+from cassandra.policies import (
+    DCAwareRoundRobinPolicy,
+    DefaultLoadBalancingPolicy,
+    HostDistance,
+    RoundRobinPolicy,
+    TokenAwarePolicy,
+    WhiteListRoundRobinPolicy,
+)
+
+_ANY_HOST = (DCAwareRoundRobinPolicy, RoundRobinPolicy, WhiteListRoundRobinPolicy)
+"""Those that don't look at the statement."""
+
+
+def is_known(policy: Any, *others: type) -> bool:
+    """Return whether `Routes` chooses as `policy` does.
+
+    others: further policies of a driver that don't look at the statement.
+    """
+    kind = type(policy)
+    if kind is TokenAwarePolicy or kind is DefaultLoadBalancingPolicy:
+        return is_known(policy._child_policy, *others)
+    return kind in _ANY_HOST or kind in others
+
+
+class Routes:
+    """The first hosts of one policy's plans for one keyspace, for a short while.
+
+    It looks at what the policy looks at, but notes for the time of one go which hosts are up and
+    near, and from go to go which replicas each part of the ring has, until the ring or the
+    keyspace's replication is known to be another.
+    """
+
+    def __init__(self, policy: Any, keyspace: str | None, metadata: Any) -> None:
+        while type(policy) is DefaultLoadBalancingPolicy:  # no statement of ours has a target host
+            policy = policy._child_policy
+        self._aware = type(policy) is TokenAwarePolicy
+        self._shuffles = self._aware and bool(policy.shuffle_replicas)
+        self._policy = policy._child_policy if self._aware else policy
+        self._keyspace = keyspace
+        self._metadata = metadata
+        self._token_map: Any = None
+        self._replicas: Any = None
+        self._hash: Any = None
+        self._tokens: list[Any] = []
+        self._eligible: list[Any] = []
+
+    def refresh(self) -> None:
+        """Forget what may have changed since the last go."""
+        if not self._aware or self._keyspace is None:
+            return
+        token_map = self._metadata.token_map
+        replicas = (
+            None if token_map is None else token_map.tokens_to_hosts_by_ks.get(self._keyspace)
+        )
+        if token_map is not self._token_map or replicas is not self._replicas or replicas is None:
+            self._token_map = token_map
+            if token_map is not None and token_map.ring:
+                if replicas is None:
+                    token_map.rebuild_keyspace(self._keyspace, build_if_absent=True)
+                    replicas = token_map.tokens_to_hosts_by_ks.get(self._keyspace)
+                self._hash = token_map.token_class.hash_fn
+                self._tokens = [token.value for token in token_map.ring]
+            self._replicas = replicas
+        self._eligible = [None] * len(self._tokens)
+
+    def host(self, routing_key: bytes | None) -> Any:
+        """Return the host that the policy's plan for a statement begins with, or None."""
+        if routing_key is not None and self._replicas:
+            tokens = self._tokens
+            point = bisect_left(tokens, self._hash(routing_key))
+            if point == len(tokens):
+                point = 0
+            eligible = self._eligible[point]
+            if eligible is None:
+                eligible = self._eligible[point] = self._near(point)
+            if eligible:
+                return choice(eligible) if len(eligible) > 1 else eligible[0]
+        return next(iter(self._policy.make_query_plan(self._keyspace, None)), None)
+
+    def _near(self, point: int) -> list[Any]:
+        """The replicas of a part of the ring that may come first."""
+        near = [
+            host
+            for host in self._replicas[self._token_map.ring[point]]
+            if host.is_up and self._policy.distance(host) == HostDistance.LOCAL
+        ]
+        return near if self._shuffles else near[:1]

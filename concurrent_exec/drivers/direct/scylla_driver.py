@@ -1,0 +1,148 @@
+"""scylla-driver: a connection a shard, replicas by tablets, levels of distance."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from cassandra.policies import HostDistance, RackAwareRoundRobinPolicy
+from cassandra.protocol import ExecuteMessage, ProtocolHandler
+from cassandra.query import BoundStatement
+
+from concurrent_exec.drivers.direct import routes
+from concurrent_exec.drivers.direct.driver import (
+    RESULT,
+    VOID,
+    VOID_BODY,
+    Profile,
+    is_plain_rows,
+    is_plain_session,
+    profile_of,
+)
+from concurrent_exec.drivers.direct.known import takes
+from concurrent_exec.drivers.direct.plan import Terms
+
+_decode_message = ProtocolHandler.decode_message
+_FEATURES_ARE_ENCODED = takes(ProtocolHandler.encode_message, "protocol_features")
+_NEAREST_FIRST = (HostDistance.LOCAL_RACK, HostDistance.LOCAL, HostDistance.REMOTE)
+
+
+class ScyllaDriver:
+    """The internals of scylla-driver, for one session."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def is_plain(self) -> bool:
+        return is_plain_session(self._session)
+
+    def profile(self, name: Any) -> Profile | None:
+        return profile_of(self._session, name)
+
+    def knows_policy(self, policy: Any) -> bool:
+        return routes.is_known(policy, RackAwareRoundRobinPolicy)
+
+    def routes(self, terms: Terms) -> ScyllaRoutes:
+        return ScyllaRoutes(terms, self._session.cluster.metadata)
+
+    def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
+        sharded = pool.host.sharding_info is not None and routing_key is not None
+        if not sharded and len(pool._connections) == 1:
+            connection = next(iter(pool._connections.values()), None)
+        else:
+            # It also opens the connections that it finds missing or worn out.
+            connection = pool._get_connection_for_routing_key(
+                routing_key, terms.keyspace, terms.table
+            )
+        if connection is None or connection.orphaned_threshold_reached:
+            return None
+        return connection
+
+    def dialect(self, connection: Any) -> Hashable:
+        features = connection.features
+        return connection.protocol_version, tuple(sorted(map(repr, vars(features).items())))
+
+    def message(self, terms: Terms, values: list[Any], timestamp: int | None) -> Any:
+        return ExecuteMessage(
+            terms.query_id,
+            values,
+            terms.consistency_level,
+            terms.serial_consistency_level,
+            terms.fetch_size,
+            None,
+            timestamp,
+            skip_meta=bool(terms.prepared.result_metadata),
+            result_metadata_id=terms.result_metadata_id,
+        )
+
+    def encoded(self, message: Any, stream: int, connection: Any, beta: bool) -> bytes:
+        features = {"protocol_features": connection.features} if _FEATURES_ARE_ENCODED else {}
+        frame = ProtocolHandler.encode_message(
+            message, stream, connection.protocol_version, None, beta, **features
+        )
+        return bytes(frame)
+
+    @staticmethod
+    def decode(
+        version: int,
+        features: Any,
+        user_types: Any,
+        stream: int,
+        flags: int,
+        opcode: int,
+        body: bytes,
+        decompressor: Any,
+        result_metadata: Any,
+    ) -> Any:
+        if body == VOID_BODY and opcode == RESULT and not flags:
+            return VOID
+        return _decode_message(
+            version,
+            features,
+            user_types,
+            stream,
+            flags,
+            opcode,
+            body,
+            decompressor,
+            result_metadata,
+        )
+
+    def is_plain_rows(self, response: Any) -> bool:
+        # New metadata of the result, with its id: the driver keeps both for the statement.
+        return is_plain_rows(response) and getattr(response, "result_metadata_id", None) is None
+
+
+class ScyllaRoutes(routes.Routes):
+    """Of the replicas those in the own rack come first, then the own data centre, then others.
+
+    Where the table has tablets, the policy itself is asked: it looks for the tablet's replicas.
+    """
+
+    def __init__(self, terms: Terms, metadata: Any) -> None:
+        super().__init__(terms.policy, terms.keyspace, metadata)
+        self._terms = terms
+        self._has_tablets = False
+        is_lwt = getattr(terms.prepared, "is_lwt", None)
+        if is_lwt is not None and is_lwt():
+            self._shuffles = False
+
+    def refresh(self) -> None:
+        super().refresh()
+        tablets = self._metadata._tablets
+        self._has_tablets = tablets.table_has_tablets(self._terms.keyspace, self._terms.table)
+
+    def host(self, routing_key: bytes | None) -> Any:
+        if not self._has_tablets or routing_key is None:
+            return super().host(routing_key)
+        query = BoundStatement(self._terms.prepared)
+        query._routing_key = routing_key
+        return next(iter(self._terms.policy.make_query_plan(self._terms.keyspace, query)), None)
+
+    def _near(self, point: int) -> list[Any]:
+        replicas = [host for host in self._replicas[self._token_map.ring[point]] if host.is_up]
+        for distance in _NEAREST_FIRST:
+            near = [host for host in replicas if self._policy.distance(host) == distance]
+            if near:
+                return near if self._shuffles else near[:1]
+        return []

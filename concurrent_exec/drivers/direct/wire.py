@@ -1,0 +1,352 @@
+"""Plain prepared statements over a session's own connections, without a ResponseFuture each.
+
+What is plain goes out in frames of our own and comes back to a small `Request`. Whatever is not
+(an error, a further page, a warning, a timeout, a dead connection) is handed to a ResponseFuture
+of the driver's, made for that request as if the driver had sent it: the driver's own code then
+asks the retry policy, prepares anew, fetches pages, orphans the stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cassandra.cluster import EXEC_PROFILE_DEFAULT
+from cassandra.query import BoundStatement, PreparedStatement
+
+from concurrent_exec.drivers.direct import connections
+from concurrent_exec.drivers.direct.answers import OnAnswers
+from concurrent_exec.drivers.direct.driver import VOID, Driver
+from concurrent_exec.drivers.direct.go import Go, Planner, Target
+from concurrent_exec.drivers.direct.plan import Plan
+from concurrent_exec.drivers.direct.sweeper import Sweeper
+from concurrent_exec.drivers.results import result_set, rows_result, void_result
+from concurrent_exec.model import Clock
+from concurrent_exec.run import Job
+
+log = logging.getLogger(__name__)
+
+_SWEEP_AGAIN = 0.001
+"""Seconds until the next look at requests that another thread is about to time out."""
+
+
+class Request:
+    """One statement in flight on a connection; the connection calls it with the answer."""
+
+    __slots__ = ("body", "job", "plan", "sent_at", "stream", "target", "timestamp", "wire")
+
+    stream: int
+
+    def __init__(
+        self,
+        wire: SessionWire,
+        job: Job,
+        plan: Plan,
+        target: Target,
+        body: bytes,
+        timestamp: int | None,
+        sent_at: float,
+    ) -> None:
+        self.wire = wire
+        self.job = job
+        self.plan = plan
+        self.target = target
+        self.body = body
+        self.timestamp = timestamp
+        self.sent_at = sent_at
+
+    @property
+    def deadline(self) -> float:
+        """When it has timed out, by the monotonic clock."""
+        return self.sent_at + self.plan.timeout
+
+    def __call__(self, response: Any) -> None:
+        self.wire.answered(self, response)
+
+
+class SessionWire:
+    """Sends what is plain over one session's connections, and hears the answers."""
+
+    def __init__(self, session: Any, driver: Driver, clock: Clock) -> None:
+        """Send over `session`, whose driver is `driver`, and has been found to be as we know it."""
+        self._session = session
+        self._clock = clock
+        self._driver = driver
+        self._planner = Planner(session, driver)
+        self._answers: deque[tuple[Request, Any]] = deque()
+        self._woken = False
+        self._sweeper = Sweeper(clock, self._begin_sweep)
+        self._closing = False
+        self._waiting: set[Request] = set()
+        """The requests without an answer. Not only what the connections hold: a request of the
+        driver's that was sent twice may, as it times out, take the stream of another's."""
+
+    def close(self) -> None:
+        """Let the timer go as soon as no answer is waited for, rather than at its time."""
+        self._closing = True
+        if not self._waiting:
+            self._sweeper.cancel()
+
+    # ---- sending ----
+
+    def send(self, jobs: Sequence[Job], on_answers: OnAnswers) -> list[Job]:
+        """Send those of `jobs` that are plain; return the others, which were not sent.
+
+        on_answers: called with what has come to its end, without a lock, mostly on the driver's
+            I/O thread; it must not raise. Only requests on their way refer to it.
+        """
+        if not self._driver.is_plain():
+            return list(jobs)
+        others: list[Job] = []
+        now = self._clock.monotonic()
+        go = Go(self._planner, on_answers)
+        session = self._session
+        take_timestamp = session.cluster.timestamp_generator
+        for job in jobs:
+            plan = go.plan(job)
+            if plan is None:
+                others.append(job)
+                continue
+            try:
+                if type(job.statement) is PreparedStatement:
+                    encoded, routing_key = plan.binder.bind(job.parameters)
+                else:
+                    encoded, routing_key = plan.binder.bound(job.statement)
+                target = go.target(plan, routing_key)
+            except Exception:  # the driver raises it again, and says what is wrong
+                others.append(job)
+                continue
+            if target is None:
+                others.append(job)
+                continue
+            timestamp: int | None = None
+            if plan.timestamped:
+                timestamp = job.timestamp
+                if timestamp is None:
+                    timestamp = take_timestamp()
+                    if job.sending.retry is not None:
+                        job.timestamp = timestamp
+            body = plan.body(encoded, timestamp)
+            target.requests.append(Request(self, job, plan, target, body, timestamp, now))
+        for target in go.targets():
+            others.extend(self._send_to(target))
+        return others
+
+    def _send_to(self, target: Target) -> Sequence[Job]:
+        # The requests refer to the target, which does not refer to them from now on.
+        requests, target.requests = target.requests, []
+        connection = target.connection
+        self._waiting.update(requests)
+        try:
+            sent = connections.send(connection, requests, self._driver.decode)
+        except Exception:
+            log.debug("nothing could be sent to %s", target.host, exc_info=True)
+            sent = 0
+        if sent:
+            self._sweeper.by(min(request.deadline for request in requests))
+        unsent = requests[sent:]
+        self._waiting.difference_update(unsent)
+        return [request.job for request in unsent]
+
+    # ---- answers ----
+
+    def answered(self, request: Request, response: Any) -> None:
+        """Take the answer to `request`, or the exception of its connection.
+
+        Those that come in one read are taken in together: the reactor calls its timers once the
+        read is done with. What a dying connection says comes on any thread, perhaps on the last
+        breath of the reactor.
+        """
+        if not self._claim(request):
+            return
+        self._answers.append((request, response))
+        if response is not VOID and isinstance(response, Exception):
+            self.take_in()
+        elif not self._woken:
+            self._woken = True
+            self._session.cluster.connection_class.create_timer(0, self.take_in)
+
+    def take_in(self) -> None:
+        """Settle what has been answered, and give the streams back. Never raises."""
+        self._woken = False
+        try:
+            self._take_in()
+        except Exception:
+            log.exception("answers could not be taken in")
+
+    def _take_in(self) -> None:
+        settled: list[tuple[Job, Any]] = []
+        on_answers: OnAnswers | None = None
+        done: dict[Target, int] = {}
+        while True:
+            try:
+                request, response = self._answers.popleft()
+            except IndexError:
+                break
+            if response is VOID:
+                result: Any = void_result()
+            else:
+                result = self._result(request, response)
+                if result is None:
+                    self._hand_over(request, response)
+                    continue
+            settled.append((request.job, result))
+            target = request.target
+            done[target] = done.get(target, 0) + 1
+            on_answers = target.on_answers
+        for target, number in done.items():
+            _give_back(target, number)
+        if on_answers is not None:
+            on_answers(settled, ())
+        if self._closing:
+            self.close()
+
+    def _result(self, request: Request, response: Any) -> Any:
+        """The result of an answer with rows and nothing else, or None for any other."""
+        if not self._driver.is_plain_rows(response):
+            return None
+        factory = request.plan.terms.row_factory
+        try:
+            rows = factory(response.column_names, response.parsed_rows)
+        except Exception:
+            return None
+        return rows_result(
+            response.column_names, response.column_types, rows, request.target.host, factory
+        )
+
+    # ---- what goes on in the driver ----
+
+    def _hand_over(self, request: Request, response: Any) -> None:
+        """Let the driver do with an answer what it does with one that is not plain."""
+        try:
+            future = self._future_of(request)
+        except Exception as exc:
+            _give_back(request.target, 1)
+            request.target.on_answers((), [(request.job, exc)])
+            return
+        target = request.target
+        future._set_result(target.host, target.connection, target.pool, response)
+
+    def _time_out(self, request: Request) -> None:
+        """Let the driver give up on a request: it keeps the stream until the answer comes."""
+        try:
+            future = self._future_of(request, timer=False)
+        except Exception as exc:
+            request.target.on_answers((), [(request.job, exc)])
+            return
+        if request.target.connection._requests.get(request.stream, (None,))[0] is not request:
+            future._req_id = None  # the stream is not its own any more
+        future._on_timeout()
+
+    def _future_of(self, request: Request, *, timer: bool = True) -> Any:
+        """Return a ResponseFuture that has just sent `request`, as if the driver had done it.
+
+        What it sends from now on has the values and the timestamp that were sent.
+        """
+        session, plan, job = self._session, request.plan, request.job
+        timeout = plan.terms.timeout
+        elapsed = self._clock.monotonic() - request.sent_at
+        values = plan.values(request.body)
+        query = job.statement
+        if type(query) is PreparedStatement:
+            query = BoundStatement(query)
+            query.values, query.raw_values = values, job.parameters
+        future = session._create_response_future(
+            query,
+            None,
+            False,
+            {},
+            # What is left of it; the timer counts from now.
+            max(timeout - elapsed, 0.001) if timer and timeout is not None else None,
+            job.sending.options.get("execution_profile", EXEC_PROFILE_DEFAULT),
+        )
+        future.timeout = timeout
+        future._start_time = time.time() - elapsed
+        future._protocol_handler = session.client_protocol_handler
+        future.message.query_params = values
+        future.message.timestamp = request.timestamp
+        host = request.target.host
+        future.query_plan = (other for other in future.query_plan if other is not host)
+        future._current_host = host
+        future._connection = request.target.connection
+        future._req_id = request.stream
+        future.attempted_hosts.append(host)
+        future.add_callbacks(
+            _succeeded,
+            _failed,
+            callback_args=(future, job, request.target.on_answers),
+            errback_args=(future, job, request.target.on_answers),
+        )
+        return future
+
+    # ---- timeouts ----
+
+    def _begin_sweep(self) -> None:
+        """Have the reactor look for what has timed out.
+
+        The clock's timer only wakes it. A timer of the reactor's own would stand in its heap before
+        those of the driver's requests, and keep each of these, though answered, for as long.
+        """
+        # What is left of a connection that is closed has no thread: the reactor may have ended.
+        self.sweep(lambda request: _is_closed(request.target.connection))
+        self._session.cluster.connection_class.create_timer(0, self.sweep)
+
+    def sweep(self, which: Callable[[Request], bool] = lambda request: True) -> None:
+        """Time out whatever has had no answer for too long. Never raises."""
+        try:
+            self._sweep(which)
+        except Exception:
+            log.exception("requests could not be timed out")
+
+    def _sweep(self, which: Callable[[Request], bool]) -> None:
+        now = self._clock.monotonic()
+        earliest = math.inf
+        for request in list(self._waiting):
+            if request.deadline > now or not which(request):
+                earliest = min(earliest, max(request.deadline, now + _SWEEP_AGAIN))
+            elif self._claim(request):
+                self._time_out(request)
+        if earliest < math.inf:
+            self._sweeper.by(earliest)
+
+    def _claim(self, request: Request) -> bool:
+        """Say, to one caller only, that it is the one to end `request`."""
+        try:
+            self._waiting.remove(request)
+        except KeyError:
+            return False
+        return True
+
+
+def _succeeded(rows: Any, future: Any, job: Job, on_answers: OnAnswers) -> None:
+    future.clear_callbacks()  # which it would call again for each further page
+    try:
+        result = result_set(future, rows)
+    except Exception as exc:
+        on_answers((), [(job, exc)])
+    else:
+        on_answers([(job, result)], ())
+
+
+def _failed(exc: BaseException, future: Any, job: Job, on_answers: OnAnswers) -> None:
+    future.clear_callbacks()
+    on_answers((), [(job, exc)])
+
+
+def _is_closed(connection: Any) -> bool:
+    return bool(connection.is_closed or connection.is_defunct)
+
+
+def _give_back(target: Target, number: int) -> None:
+    """Return `number` streams of a connection to its pool, as if one after another."""
+    connection, pool = target.connection, target.pool
+    if number > 1:
+        with connection.lock:
+            connection.in_flight -= number - 1
+        with pool._stream_available_condition:
+            pool._stream_available_condition.notify(number - 1)
+    pool.return_connection(connection)

@@ -1,0 +1,294 @@
+"""A server that does as it is told with each statement: a real driver connects to it.
+
+It speaks as much of the native protocol (v4 and v5) as a driver needs to connect and prepare. Each
+statement that it is sent waits in `held` until the test has it answered, in whatever way.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import struct
+import uuid
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any
+
+from cassandra.segment import SegmentCodec
+
+INT, VARCHAR, UUID, INET = 0x09, 0x0D, 0x0C, 0x10
+ERROR, READY, SUPPORTED, RESULT = 0x00, 0x02, 0x06, 0x08
+STARTUP, OPTIONS, QUERY, PREPARE, EXECUTE, REGISTER = 0x01, 0x05, 0x07, 0x09, 0x0A, 0x0B
+BATCH = 0x0D
+
+INSERT = "INSERT INTO scripted.rows (key, value) VALUES (?, ?)"
+SELECT = "SELECT value FROM scripted.rows WHERE key = ?"
+ECHO = "ECHO "
+"""Begins a statement that is not prepared, and is answered as SELECT is."""
+
+INVALID, OVERLOADED, WRITE_TIMEOUT, UNPREPARED = 0x2200, 0x1001, 0x1100, 0x2500
+
+
+def short(number: int) -> bytes:
+    return struct.pack(">H", number)
+
+
+def integer(number: int) -> bytes:
+    return struct.pack(">i", number)
+
+
+def string(text: str) -> bytes:
+    return short(len(text.encode())) + text.encode()
+
+
+def value(binary: bytes | None) -> bytes:
+    return integer(-1) if binary is None else integer(len(binary)) + binary
+
+
+def metadata(columns: dict[str, int], paging_state: bytes | None = None) -> bytes:
+    flags = 1 | (2 if paging_state is not None else 0)
+    state = b"" if paging_state is None else value(paging_state)
+    head = integer(flags) + integer(len(columns)) + state + string("scripted") + string("rows")
+    return head + b"".join(string(name) + short(kind) for name, kind in columns.items())
+
+
+def rows(columns: dict[str, int], *found: list[bytes | None], more: bytes | None = None) -> bytes:
+    cells = b"".join(value(cell) for row in found for cell in row)
+    return integer(2) + metadata(columns, more) + integer(len(found)) + cells
+
+
+VOID = integer(1)
+
+
+@dataclass(eq=False)
+class Held:
+    """A statement that waits for its answer."""
+
+    peer: Peer
+    stream: int
+    key: int
+    is_insert: bool
+    prepared: bool
+    timestamp: int | None = None
+    given_up: bool = False  # the test has let it time out
+
+    def frame(self, opcode: int, body: bytes, stream: int | None = None) -> bytes:
+        return self.peer.frame(self.stream if stream is None else stream, opcode, body)
+
+    def success(self) -> bytes:
+        """The answer that a statement of this key gets, and no other."""
+        return self.frame(RESULT, VOID if self.is_insert else echo(self.key))
+
+    def error(self, code: int = INVALID) -> bytes:
+        details = b""
+        if code == WRITE_TIMEOUT:
+            details = short(1) + integer(0) + integer(1) + string("SIMPLE")
+        elif code == UNPREPARED:
+            details = short(6) + (b"insert" if self.is_insert else b"select")
+        return self.frame(ERROR, integer(code) + string(f"no {self.key}") + details)
+
+
+def echo(key: int, more: bytes | None = None) -> bytes:
+    return rows({"value": VARCHAR}, [f"value {key}".encode()], more=more)
+
+
+@dataclass(eq=False)
+class Peer:
+    """A connection to the server."""
+
+    server: ScriptedServer
+    socket: socket.socket
+    version: int = 4
+    segments: bool = False
+    codec: Any = field(default_factory=SegmentCodec)
+    left_over: bytes = b""
+
+    def frame(self, stream: int, opcode: int, body: bytes) -> bytes:
+        header = struct.pack(">BBhBi", 0x80 | self.version, 0, stream, opcode, len(body))
+        return self.wrapped(header + body)
+
+    def wrapped(self, frames: bytes) -> bytes:
+        if not self.segments:
+            return frames
+        out = io.BytesIO()
+        self.codec.encode(out, frames)
+        return out.getvalue()
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+
+    def serve(self) -> None:
+        try:
+            while True:
+                head = self._read(9)
+                version, _, stream, opcode, length = struct.unpack(">BBhBi", head)
+                self.version = version & 0x7F
+                self.server.received(self, stream, opcode, self._read(length))
+        except (OSError, EOFError):
+            pass
+        finally:
+            self.socket.close()
+            self.server.gone(self)
+
+    def _read(self, size: int) -> bytes:
+        while len(self.left_over) < size:
+            self.left_over += self._segment() if self.segments else self._bytes(1, 65536)
+        data, self.left_over = self.left_over[:size], self.left_over[size:]
+        return data
+
+    def _segment(self) -> bytes:
+        head = self._bytes(6, 6)
+        header = self.codec.decode_header(io.BytesIO(head))
+        rest = self._bytes(header.payload_length + 4, header.payload_length + 4)
+        return bytes(self.codec.decode(io.BytesIO(rest), header).payload)
+
+    def _bytes(self, least: int, most: int) -> bytes:
+        data = b""
+        while len(data) < least:
+            more = self.socket.recv(most - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+
+class ScriptedServer:
+    """Listens on loopback; `held` are the statements that wait, in the order they came."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.changed = Condition()
+        self.held: list[Held] = []
+        self.prepared: list[str] = []
+        self.peers: list[Peer] = []
+        self._host_id = uuid.uuid4()
+        self._listener = socket.create_server((address, 0))
+        self.port: int = self._listener.getsockname()[1]
+        Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+        for peer in list(self.peers):
+            peer.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = Peer(self, accepted)
+            self.peers.append(peer)
+            Thread(target=peer.serve, daemon=True).start()
+
+    def received(self, peer: Peer, stream: int, opcode: int, body: bytes) -> None:
+        if opcode == EXECUTE:
+            self._hold(peer, stream, body)
+        elif opcode == QUERY and (text := _long_string(body)).startswith(ECHO):
+            self._held(Held(peer, stream, int(text[len(ECHO) :]), False, False))
+        else:
+            peer.send(peer.frame(stream, *self._reply(opcode, body)))
+            if opcode == STARTUP and peer.version >= 5:
+                peer.segments = True
+
+    def gone(self, peer: Peer) -> None:
+        with self.changed:
+            self.held = [each for each in self.held if each.peer is not peer]
+            if peer in self.peers:
+                self.peers.remove(peer)
+            self.changed.notify_all()
+
+    def take(self, held: Held) -> Held:
+        """It is about to be answered."""
+        with self.changed:
+            self.held.remove(held)
+        return held
+
+    def _hold(self, peer: Peer, stream: int, body: bytes) -> None:
+        size = struct.unpack(">H", body[:2])[0]
+        is_insert = body[2 : 2 + size] == b"insert"
+        at = 2 + size
+        if peer.version >= 5:
+            at += 2 + struct.unpack(">H", body[at : at + 2])[0]
+        at += 2 + (4 if peer.version >= 5 else 1)  # consistency level and flags
+        (key,) = struct.unpack(">i", body[at + 6 : at + 10])  # behind their number and its size
+        (timestamp,) = struct.unpack(">q", body[-8:])
+        self._held(Held(peer, stream, key, is_insert, True, timestamp))
+
+    def _held(self, held: Held) -> None:
+        with self.changed:
+            self.held.append(held)
+            self.changed.notify_all()
+
+    def _reply(self, opcode: int, body: bytes) -> tuple[int, bytes]:
+        if opcode == OPTIONS:
+            options = {"CQL_VERSION": ["3.4.6"], "COMPRESSION": []}
+            return SUPPORTED, short(len(options)) + b"".join(
+                string(name) + short(len(values)) + b"".join(map(string, values))
+                for name, values in options.items()
+            )
+        if opcode in (STARTUP, REGISTER):
+            return READY, b""
+        if opcode == PREPARE:
+            return RESULT, self._prepare(_long_string(body))
+        if opcode == BATCH:
+            return RESULT, VOID
+        text = _long_string(body)
+        if "system.local" in text:
+            return RESULT, self._local()
+        if "system." in text:
+            return RESULT, rows({"peer": INET})
+        return RESULT, VOID
+
+    def _prepare(self, text: str) -> bytes:
+        self.prepared.append(text)
+        is_insert = text == INSERT
+        columns = {"key": INT, "value": VARCHAR} if is_insert else {"key": INT}
+        identity = b"insert" if is_insert else b"select"
+        bound = integer(1) + integer(len(columns)) + integer(1) + short(0)
+        bound += string("scripted") + string("rows")
+        bound += b"".join(string(name) + short(kind) for name, kind in columns.items())
+        result = integer(4) + integer(0) if is_insert else metadata({"value": VARCHAR})
+        version5 = short(6) + b"result" if self._is_v5() else b""
+        return integer(4) + short(len(identity)) + identity + version5 + bound + result
+
+    def _is_v5(self) -> bool:
+        return any(peer.version >= 5 for peer in self.peers)
+
+    def _local(self) -> bytes:
+        texts = {
+            "key": "local",
+            "cluster_name": "scripted",
+            "data_center": "here",
+            "rack": "r1",
+            "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+            "release_version": "4.1.0",
+        }
+        columns = dict.fromkeys(texts, VARCHAR) | {
+            "host_id": UUID,
+            "schema_version": UUID,
+            "rpc_address": INET,
+            "broadcast_address": INET,
+            "listen_address": INET,
+        }
+        address = socket.inet_aton(self.address)
+        cells = [text.encode() for text in texts.values()]
+        return rows(
+            columns, [*cells, self._host_id.bytes, self._host_id.bytes, address, address, address]
+        )
+
+
+def _long_string(body: bytes) -> str:
+    size = struct.unpack(">i", body[:4])[0]
+    return body[4 : 4 + size].decode()
