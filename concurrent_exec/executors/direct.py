@@ -59,16 +59,13 @@ class DirectExecutor(CallbackExecutor[R]):
         super().shutdown(wait, cancel_futures=cancel_futures)
         self._wire.close()
 
-    def _launch(self) -> None:
-        here = self._here
-        if here.launching:
-            return
-        here.launching = True
-        try:
-            while not interrupted() and (jobs := self._take_many(_AT_ONCE)):
-                self._send_all(jobs)
-        finally:
-            here.launching = False
+    def _send_some(self, most: int) -> None:
+        while most > 0 and not interrupted():
+            jobs = self._take_many(min(most, _AT_ONCE))
+            if not jobs:
+                return
+            most -= len(jobs)
+            self._send_all(jobs)
 
     def _send_all(self, jobs: list[Job]) -> None:
         if self._gate.limiter is not None:

@@ -332,6 +332,7 @@ class ScriptedWire:
         others: list[Job] = []
         succeeded: list[tuple[Job, Any]] = []
         failed: list[tuple[Job, BaseException]] = []
+        refused = False
         self._here.answers = succeeded, failed
         for job in jobs:
             if not self._session.plain(job.statement, job.parameters):
@@ -340,9 +341,10 @@ class ScriptedWire:
             try:
                 self._send(job, on_answers)
             except Exception as exc:
-                failed.append((job, exc))
+                job.fail(exc, sent=False)
+                refused = True
         self._here.answers = None
-        if succeeded or failed:
+        if succeeded or failed or refused:
             on_answers(succeeded, failed)
         return others
 

@@ -264,7 +264,7 @@ def test_a_frame_that_the_driver_would_encode_otherwise_is_not_sent(
 
     def otherwise(*args: Any, **named: Any) -> bytes:
         frame: bytes = encode(*args, **named)
-        return frame + b"!" * (args[1] == 0x1234)
+        return frame + (b"!" if args[1] == 0x1234 else b"")
 
     statement = session.prepare(INSERT)
     statement.fetch_size = 77  # no plan that has been found to fit

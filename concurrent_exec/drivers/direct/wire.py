@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
-from cassandra.query import BoundStatement, PreparedStatement
+from cassandra.query import BoundStatement, PreparedStatement, named_tuple_factory
 
 from concurrent_exec.drivers.direct import connections
 from concurrent_exec.drivers.direct.answers import OnAnswers
@@ -24,6 +24,7 @@ from concurrent_exec.drivers.direct.driver import VOID, Driver
 from concurrent_exec.drivers.direct.go import Go, Planner, Target
 from concurrent_exec.drivers.direct.plan import Plan
 from concurrent_exec.drivers.direct.sweeper import Sweeper
+from concurrent_exec.drivers.requests import named_tuples
 from concurrent_exec.drivers.results import result_set, rows_result, void_result
 from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
@@ -211,7 +212,8 @@ class SessionWire:
             return None
         factory = request.plan.terms.row_factory
         try:
-            rows = factory(response.column_names, response.parsed_rows)
+            make = named_tuples if factory is named_tuple_factory else factory
+            rows = make(response.column_names, response.parsed_rows)
         except Exception:
             return None
         return rows_result(
