@@ -413,7 +413,7 @@ def test_a_statement_that_could_not_be_sent_leaves_nothing_for_the_next(
                 raise ValueError("bind")
             return super().execute_async(query, parameters, **options)
 
-    session = Refusing()
+    session = Refusing(plain=lambda statement, parameters: False)  # all go this way
     with make_executor(session, retry=Fixed()) as executor:
         list(executor.map("ours", [None], raise_on_first_error=False))
         assert executor._timestamps is not None
