@@ -23,4 +23,8 @@ EXECUTORS: dict[str, Callable[..., Executor[Any]]] = {
     "direct": DirectExecutor,
 }
 
+ONE_BY_ONE = {name: make for name, make in EXECUTORS.items() if name != "batch"}
+"""Those that send each statement in a message of its own, and again only as a policy says."""
+
 any_executor = pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)
+one_by_one = pytest.mark.parametrize("make_executor", ONE_BY_ONE.values(), ids=ONE_BY_ONE)

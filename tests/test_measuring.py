@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from concurrent_exec import Executor
+from concurrent_exec import CallbackExecutor, Executor, ThreadExecutor
 from concurrent_exec.comparing import measuring
 from concurrent_exec.comparing.measuring import (
     Go,
@@ -176,7 +176,7 @@ def test_without_a_note_the_limit_is_a_number() -> None:
     assert limit_or_timing(7, None) == 7
 
 
-@any_executor
+@pytest.mark.parametrize("make_executor", [CallbackExecutor, ThreadExecutor])
 def test_a_timed_session_tells_the_time_of_every_statement(make_executor: MakeExecutor) -> None:
     scripted = ScriptedSession(lambda statement, parameters: Reply(at_once=True))
     times = array("d")

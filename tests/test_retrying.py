@@ -11,7 +11,15 @@ import pytest
 from cassandra import OperationTimedOut, Unavailable
 from cassandra.query import SimpleStatement
 
-from concurrent_exec import Executor, FailedAttempt, Results, Retry
+from concurrent_exec import (
+    BatchExecutor,
+    CallbackExecutor,
+    Executor,
+    FailedAttempt,
+    Results,
+    Retry,
+    ThreadExecutor,
+)
 from concurrent_exec.testing import (
     Reply,
     Request,
@@ -443,7 +451,7 @@ def test_the_session_is_left_as_it_was(make_executor: MakeExecutor, wait: bool) 
     assert stage.session._listeners == []
 
 
-@any_executor
+@pytest.mark.parametrize("make_executor", [CallbackExecutor, ThreadExecutor, BatchExecutor])
 def test_a_session_without_listeners_is_refused(make_executor: MakeExecutor) -> None:
     class Bare:
         cluster = ScriptedSession().cluster

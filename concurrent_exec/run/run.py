@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sized
 from heapq import heappop, heappush
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 from weakref import WeakMethod
 
 from concurrent_exec.model import (
@@ -198,7 +198,10 @@ class Run(Work):
         return None
 
     def recall(self, job: Job) -> bool:
-        if not (self.stopped or self.closed):
+        # What comes before a failure in the input is still delivered, and so is sent.
+        failure = None if self.closed else self.failure
+        before_failure = failure is not None and job.index < cast("int", failure.index)
+        if before_failure or not (self.stopped or self.closed):
             return super().recall(job)
         job.attempts -= 1
         discarded: object = None

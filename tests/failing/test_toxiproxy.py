@@ -23,7 +23,7 @@ from cassandra.marshal import int32_unpack
 from concurrent_exec import Retry
 from concurrent_exec.connect import ConnectionOptions
 from tests.conftest import PROOF
-from tests.executors import any_executor
+from tests.executors import one_by_one
 from tests.failing.toxiproxy import Way
 from tests.integration.support import MakeExecutor, Rows, session_through, wait_for
 
@@ -189,7 +189,7 @@ def check_written(rows: Rows, writes: Writes, failed: set[int]) -> set[int]:
     return written.keys() & failed
 
 
-@any_executor
+@one_by_one
 def test_writes_without_retry(make_executor: MakeExecutor, own: Any, way: Way, rows: Rows) -> None:
     insert = own.prepare(rows.insert.query_string)
     writes = Writes(own, way, rows.run)
@@ -224,7 +224,7 @@ def test_writes_without_retry(make_executor: MakeExecutor, own: Any, way: Way, r
     assert timed_out - there
 
 
-@any_executor
+@one_by_one
 def test_writes_with_retry(make_executor: MakeExecutor, own: Any, way: Way, rows: Rows) -> None:
     insert = own.prepare(rows.insert.query_string)
     insert.is_idempotent = True

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
 from cassandra.connection import DefaultEndPoint, EndPointFactory
 from cassandra.policies import ConstantReconnectionPolicy, WhiteListRoundRobinPolicy
+from cassandra.query import BatchStatement
 
 from concurrent_exec import ExecutionResult, Executor
 from concurrent_exec.connect import ConnectionOptions, connect
@@ -132,18 +133,23 @@ class Requests:
     def __init__(self, session: Any) -> None:
         self.session = session
         self.messages: list[Any] = []
+        self.statements = 0
+        """How many the messages had: a batch has several."""
         self.most_in_flight = 0
+        """The most statements that were without an answer at once."""
         self._unanswered: list[Any] = []
         self._lock = threading.Lock()
 
     def _sent(self, future: Any) -> None:
         with self._lock:
             self.messages.append(future.message)
+            self.statements += _size(future)
             # Not by callbacks: a thread that waits for an answer is woken before they are called,
             # and may have sent the next when they are.
             going = [each for each in self._unanswered if not each._event.is_set()]
             self._unanswered = [*going, future]
-            self.most_in_flight = max(self.most_in_flight, len(self._unanswered))
+            in_flight = sum(map(_size, self._unanswered))
+            self.most_in_flight = max(self.most_in_flight, in_flight)
 
     def __enter__(self) -> Requests:
         self.session.add_request_init_listener(self._sent)
@@ -151,6 +157,10 @@ class Requests:
 
     def __exit__(self, *exc: object) -> None:
         self.session.remove_request_init_listener(self._sent)
+
+
+def _size(future: Any) -> int:
+    return len(future.query) if isinstance(future.query, BatchStatement) else 1
 
 
 # ---- waiting ----
