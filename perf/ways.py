@@ -12,7 +12,7 @@ from typing import Any
 
 import cassandra.concurrent as helper
 
-from concurrent_exec import BatchExecutor, CallbackExecutor, ThreadExecutor
+from concurrent_exec import BatchExecutor, CallbackExecutor, DirectExecutor, ThreadExecutor
 from concurrent_exec.comparing.measuring import Note, Play, TimedSession, limit_or_timing
 from concurrent_exec.connect import ConnectionOptions
 from perf import peers
@@ -180,6 +180,7 @@ WAYS: dict[str, Way] = {
     "ThreadPoolExecutor.map": _thread_pool,
     **_both("CallbackExecutor", CallbackExecutor),
     **_both("ThreadExecutor", ThreadExecutor, most=THREADS),
+    **_both("DirectExecutor", DirectExecutor),
     **_both("BatchExecutor, partition_key", BatchExecutor, times=10),
     **_both(
         "BatchExecutor, replica_set",
