@@ -68,8 +68,7 @@ class CallbackExecutor(Executor[R]):
 
     def _send_some(self, most: int) -> None:
         # No more than there are permits now: whoever frees another sends for it. Else this thread
-        # and the driver's I/O thread would both send all the time, and contend for the
-        # interpreter (20 us a statement).
+        # and the driver's I/O thread would both send all the time, and contend for the interpreter.
         for _ in range(most):
             if interrupted() or (job := self._take()) is None:
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from cassandra.protocol import ExecuteMessage, ProtocolHandler
+from cassandra.protocol import ProtocolHandler
 
 from concurrent_exec.drivers.direct import routes
 from concurrent_exec.drivers.direct.driver import (
@@ -13,6 +13,7 @@ from concurrent_exec.drivers.direct.driver import (
     VOID,
     VOID_BODY,
     Profile,
+    execute_message,
     is_plain_rows,
     is_plain_session,
     profile_of,
@@ -52,17 +53,7 @@ class CassandraDriver:
         return version
 
     def message(self, terms: Terms, values: list[Any], timestamp: int | None) -> Any:
-        return ExecuteMessage(
-            terms.query_id,
-            values,
-            terms.consistency_level,
-            terms.serial_consistency_level,
-            terms.fetch_size,
-            None,
-            timestamp,
-            skip_meta=bool(terms.prepared.result_metadata),
-            result_metadata_id=terms.result_metadata_id,
-        )
+        return execute_message(terms, values, timestamp)
 
     def encoded(self, message: Any, stream: int, connection: Any, beta: bool) -> bytes:
         frame = ProtocolHandler.encode_message(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, _ConfigMode
 from cassandra.policies import NoSpeculativeExecutionPolicy
-from cassandra.protocol import ProtocolHandler, ResultMessage
+from cassandra.protocol import ExecuteMessage, ProtocolHandler, ResultMessage
 
 from concurrent_exec.drivers.direct.plan import Terms
 from concurrent_exec.drivers.timestamps import FirstTimestamps
@@ -113,6 +113,21 @@ def is_plain_session(session: Any) -> bool:
             getattr(listener[0], "__func__", None) is FirstTimestamps._on_request
             for listener in session._request_init_callbacks
         )
+    )
+
+
+def execute_message(terms: Terms, values: list[Any], timestamp: int | None) -> Any:
+    """Return the driver's message for a statement bound to serialised values."""
+    return ExecuteMessage(
+        terms.query_id,
+        values,
+        terms.consistency_level,
+        terms.serial_consistency_level,
+        terms.fetch_size,
+        None,
+        timestamp,
+        skip_meta=bool(terms.prepared.result_metadata),
+        result_metadata_id=terms.result_metadata_id,
     )
 
 

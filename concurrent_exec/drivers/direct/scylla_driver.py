@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from cassandra.policies import HostDistance, RackAwareRoundRobinPolicy
-from cassandra.protocol import ExecuteMessage, ProtocolHandler
+from cassandra.protocol import ProtocolHandler
 from cassandra.query import BoundStatement
 
 from concurrent_exec.drivers.direct import routes
@@ -15,6 +15,7 @@ from concurrent_exec.drivers.direct.driver import (
     VOID,
     VOID_BODY,
     Profile,
+    execute_message,
     is_plain_rows,
     is_plain_session,
     profile_of,
@@ -63,17 +64,7 @@ class ScyllaDriver:
         return connection.protocol_version, tuple(sorted(map(repr, vars(features).items())))
 
     def message(self, terms: Terms, values: list[Any], timestamp: int | None) -> Any:
-        return ExecuteMessage(
-            terms.query_id,
-            values,
-            terms.consistency_level,
-            terms.serial_consistency_level,
-            terms.fetch_size,
-            None,
-            timestamp,
-            skip_meta=bool(terms.prepared.result_metadata),
-            result_metadata_id=terms.result_metadata_id,
-        )
+        return execute_message(terms, values, timestamp)
 
     def encoded(self, message: Any, stream: int, connection: Any, beta: bool) -> bytes:
         features = {"protocol_features": connection.features} if _FEATURES_ARE_ENCODED else {}
