@@ -6,9 +6,11 @@ import random
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
+
+from cassandra.cluster import NoHostAvailable
 
 from concurrent_exec import Executor
 from concurrent_exec.testing import Reply, ScriptedSession, wait_until_quiet
@@ -212,3 +214,27 @@ def test_a_batch_that_another_thread_empties_is_not_the_end(make_executor: MakeE
     results._wait_until = and_then_another_takes_it
     assert sum(1 for _ in results) + taken_by_another == 200
     assert taken_by_another
+
+
+@any_executor
+def test_the_drivers_thread_is_not_kept_by_what_fails_at_once(make_executor: MakeExecutor) -> None:
+    """While it sends, it makes none of the connections for want of which all fails."""
+    count = 3_000
+    senders: Counter[int] = Counter()
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        senders[threading.get_ident()] += 1
+        return Reply() if parameters == (0,) else Reply(error=NoHostAvailable("", {}), at_once=True)
+
+    session = ScriptedSession(script, timeout=None)
+    with make_executor(session, concurrency=1) as executor:
+        pairs = [("s", (number,)) for number in range(count)]
+        results = executor.execute(pairs, raise_on_first_error=False, buffersize=count)
+        wait_until_quiet(executor, session)
+        (first,) = session.pending
+        drivers = threading.Thread(target=first.succeed)
+        drivers.start()
+        drivers.join()
+        assert [result.success for result in results] == [True] + [False] * (count - 1)
+    assert senders.total() == count
+    assert senders[cast("int", drivers.ident)] < count / 2

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from concurrent_exec.drivers import Write, Writes, batch_of
 from concurrent_exec.executors._groups import Item, grouped
 from concurrent_exec.executors._linger import Linger
-from concurrent_exec.executors.callback import CallbackExecutor
+from concurrent_exec.executors.callback import A_STRETCH, CallbackExecutor
 from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
 from concurrent_exec.model.options import NOT_SET, number, one_of, positive_int
 from concurrent_exec.run import Job, succeed_all
@@ -92,20 +92,23 @@ class BatchExecutor(CallbackExecutor[R]):
         # and timestamps rise with it. Another leaves it a note, as does an answer that comes
         # within execute_async.
         self._has_more = True
+        left = self._gate.limit + A_STRETCH
         while self._has_more and self._sender.acquire(blocking=False):
             self._here.launching = True
             try:
                 self._has_more = False
-                while not (interrupted() or self._linger.waits(list(self._runs))):
+                while not (interrupted() or left <= 0 or self._linger.waits(list(self._runs))):
                     jobs = self._take_many(self._gate.limit)
                     if not jobs:
                         break
+                    left -= len(jobs)
                     self._send_grouped(jobs)
             finally:
                 self._here.launching = False
                 self._sender.release()
-            if interrupted():  # what others have left a note of must not wait for this thread
-                self._gate.call_later(0, _nothing)
+            # What others have left a note of must not wait for a thread that is interrupted.
+            if left <= 0 or interrupted():
+                self._gate.launch_elsewhere()
                 return
 
     def _send_grouped(self, jobs: list[Job]) -> None:
@@ -180,7 +183,3 @@ class _Batch:
         # Any of them may be to blame. Each alone shows which, where that harms none.
         for job in self._jobs:
             job.fail(exc, sent=sent, again=self._idempotent)
-
-
-def _nothing() -> None:
-    """Wakes the timer's thread, which then launches."""

@@ -18,6 +18,11 @@ R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
+A_STRETCH = 256
+"""After so many statements a thread leaves the others to another, once it has sent all that may be
+in flight. Where all fail at once, for want of a connection, it would else go on as long as there
+are any; and if it is the driver's I/O thread, no connection is made meanwhile."""
+
 
 class _Here(local):
     launching = False
@@ -59,20 +64,26 @@ class CallbackExecutor(Executor[R]):
             here.noted = True
             return
         here.launching = here.noted = True
+        sent = 0
         try:
             while here.noted:
                 here.noted = False
-                self._send_some(self._gate.free_permits())
+                if sent >= A_STRETCH:
+                    self._gate.launch_elsewhere()
+                else:
+                    sent += self._send_some(self._gate.free_permits())
         finally:
             here.launching = False
 
-    def _send_some(self, most: int) -> None:
+    def _send_some(self, most: int) -> int:
+        """Send up to `most` statements; return how many there were."""
         # No more than there are permits now: whoever frees another sends for it. Else this thread
         # and the driver's I/O thread would both send all the time, and contend for the interpreter.
-        for _ in range(most):
+        for sent in range(most):
             if interrupted() or (job := self._take()) is None:
-                return
+                return sent
             self._send(job)
+        return most
 
     def _send(self, message: Message) -> None:
         sent = False

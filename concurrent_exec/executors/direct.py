@@ -59,13 +59,15 @@ class DirectExecutor(CallbackExecutor[R]):
         super().shutdown(wait, cancel_futures=cancel_futures)
         self._wire.close()
 
-    def _send_some(self, most: int) -> None:
-        while most > 0 and not interrupted():
-            jobs = self._take_many(min(most, _AT_ONCE))
+    def _send_some(self, most: int) -> int:
+        sent = 0
+        while sent < most and not interrupted():
+            jobs = self._take_many(min(most - sent, _AT_ONCE))
             if not jobs:
-                return
-            most -= len(jobs)
+                break
+            sent += len(jobs)
             self._send_all(jobs)
+        return sent
 
     def _send_all(self, jobs: list[Job]) -> None:
         if self._gate.limiter is not None:

@@ -144,6 +144,10 @@ class Gate:
         """
         return self.clock.call_later(delay, partial(_step_and_launch, step, self._find_launch()))
 
+    def launch_elsewhere(self) -> None:
+        """Have what may be sent be sent by the clock's thread, and not by this one."""
+        self.call_later(0, _nothing)
+
     def go_on(self) -> None:
         """Look again whether the rate allows something."""
         self._holding_back = False
@@ -217,3 +221,7 @@ def _step_and_launch(step: Callable[[], object], launch: Callable[[], None] | No
     step()
     if launch is not None:
         launch()
+
+
+def _nothing() -> None:
+    """Do no more than what follows each step: launch."""
