@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +15,7 @@ from typing import Any
 
 from concurrent_exec import ExecutionResult, Executor, Results, Retry
 from concurrent_exec.connect import ConnectionOptions
+from tests.conftest import PROOF
 
 MakeExecutor = Callable[..., Executor[Any]]
 Record = Callable[[str, object], None]
@@ -22,7 +23,7 @@ Record = Callable[[str, object], None]
 PATIENT = Retry(max_attempts=10, initial_backoff=0.1)
 """For what a test does before and after: a busy machine is no failure."""
 
-RANGES = 512
+RANGES = 512 if PROOF else 32
 """In how many parts a whole table is read; each is well under a page."""
 
 
@@ -58,24 +59,30 @@ class Ledger:
         assert len(executor.map(self.insert, rows, retry=PATIENT, assume_idempotent=True).all())
 
     def written(self, executor: Executor[Any]) -> set[int]:
-        """Return the keys that are there, read out of the whole table, with their values right.
+        """Return the keys that are there, with their values right."""
+        return all_written(executor, [self])[self.run]
 
-        The table is read in parts by token, so that a row is found that nobody meant to write.
-        """
-        part = self.session.prepare(
-            f"SELECT run, key, value FROM {self.table} WHERE token(run, key) > ? "
-            "AND token(run, key) <= ?"
-        )
-        edges = [-(2**63) + n * 2**64 // RANGES for n in range(RANGES)] + [2**63 - 1]
-        keys = set()
-        parts = executor.map(part, pairwise(edges), retry=PATIENT, assume_idempotent=True)
-        for result in parts:
-            for run, key, value in result.unwrap():
-                if run == self.run:
-                    assert value == value_of(run, key)
-                    assert key not in keys
-                    keys.add(key)
-        return keys
+
+def all_written(executor: Executor[Any], ledgers: Sequence[Ledger]) -> dict[str, set[int]]:
+    """Return by run the keys that are there, with their values right.
+
+    ledgers: of one table, which is read once and as a whole, in parts by token: so a row is found
+        that nobody meant to write.
+    """
+    session, table = ledgers[0].session, ledgers[0].table
+    part = session.prepare(
+        f"SELECT run, key, value FROM {table} WHERE token(run, key) > ? AND token(run, key) <= ?"
+    )
+    edges = [-(2**63) + n * 2**64 // RANGES for n in range(RANGES)] + [2**63 - 1]
+    found: dict[str, set[int]] = {ledger.run: set() for ledger in ledgers}
+    parts = executor.map(part, pairwise(edges), retry=PATIENT, assume_idempotent=True)
+    for result in parts:
+        for run, key, value in result.unwrap():
+            if run in found:
+                assert value == value_of(run, key)
+                assert key not in found[run]
+                found[run].add(key)
+    return found
 
 
 @dataclass
