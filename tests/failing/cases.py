@@ -153,3 +153,10 @@ BREAKS = (
 )
 
 CASES = (*SERVER_ERRORS, *SILENCES, *BREAKS)
+
+TOGETHER: dict[str, tuple[Case, ...]] = {
+    "server errors": tuple(case for case in SERVER_ERRORS if not case.breaks),
+    "silences": SILENCES,
+    **{case.name: (case,) for case in CASES if case.breaks},
+}
+"""All cases, in groups that one run may have: who breaks the connection is alone."""

@@ -25,6 +25,8 @@ from tests.integration.support import MakeExecutor
 COUNT = 12
 PLACE = 5
 """Which statement fails."""
+BETWEEN = 3
+"""Of several that fail, each comes so many after the one before."""
 
 
 def text(number: int) -> str:
@@ -68,8 +70,10 @@ def session_to(
 
 @dataclass(frozen=True)
 class Observed:
-    """What became of a run."""
+    """What became of a run, and of the one statement in it that was to fail as a case says."""
 
+    case: Case
+    place: int
     results: Sequence[ExecutionResult[Any]]
     sent: Sequence[int]
     """How often each statement reached the nodes."""
@@ -77,22 +81,35 @@ class Observed:
     @property
     def failed(self) -> ExecutionResult[Any]:
         """The result of the statement that was to fail."""
-        return self.results[PLACE]
+        return self.results[self.place]
 
     @property
     def sent_failing(self) -> int:
         """How often that statement reached the nodes."""
-        return self.sent[PLACE]
+        return self.sent[self.place]
 
 
 def observe(
-    cluster: FakeCluster, session: Any, make_executor: MakeExecutor, case: Case, **options: Any
-) -> Observed:
-    """Run `COUNT` statements, of which the one at `PLACE` ends as the case says."""
-    if case.raises is OperationTimedOut:
+    cluster: FakeCluster,
+    session: Any,
+    make_executor: MakeExecutor,
+    cases: Sequence[Case],
+    **options: Any,
+) -> list[Observed]:
+    """Run statements of which, one after some others, each case makes one fail.
+
+    cases: one, or several that break no connection, and of which all or none need a timeout.
+    """
+    if cases[0].raises is OperationTimedOut:
         options["timeout"] = TIMEOUT
-    cluster.prime(text(PLACE), case.answer)
+    places = [PLACE + BETWEEN * number for number in range(len(cases))]
+    count = places[-1] + COUNT - PLACE
+    for place, case in zip(places, cases, strict=True):
+        cluster.prime(text(place), case.answer)
     # One by one where the connection breaks: what else was in flight on it would fail as well.
-    with make_executor(session, concurrency=1 if case.breaks else 4) as executor:
-        results = executor.execute(pairs(COUNT), raise_on_first_error=False, **options).all()
-    return Observed(results, sent(cluster, COUNT))
+    with make_executor(session, concurrency=1 if cases[0].breaks else 4) as executor:
+        results = executor.execute(pairs(count), raise_on_first_error=False, **options).all()
+    reached = sent(cluster, count)
+    return [
+        Observed(case, place, results, reached) for place, case in zip(places, cases, strict=True)
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +21,12 @@ from cassandra.protocol import OverloadedErrorMessage, error_classes
 
 from concurrent_exec import Retry, RunStatistics
 from tests.executors import any_executor
-from tests.failing.cases import BEYOND_SIMULACRON, CASES, SERVER_ERRORS, TIMEOUT, Case
+from tests.failing.cases import BEYOND_SIMULACRON, CASES, SERVER_ERRORS, TIMEOUT, TOGETHER, Case
 from tests.failing.observing import COUNT, PLACE, Observed, observe, pairs, sent, session_to, text
 from tests.failing.simulacron import FakeCluster
 from tests.integration.support import MakeExecutor, values, wait_for
 
-any_case = pytest.mark.parametrize("case", CASES, ids=str)
+any_cases = pytest.mark.parametrize("cases", TOGETHER.values(), ids=TOGETHER)
 
 RETRY = Retry(max_attempts=3, initial_backoff=0.01)
 SLOWER = replace(RETRY, initial_backoff=0.2)
@@ -42,23 +42,30 @@ def test_every_error_that_the_drivers_know_is_here() -> None:
     assert len(set(codes)) == len(codes)
     assert set(error_classes) <= {*codes, *BEYOND_SIMULACRON}
     assert not set(codes) & set(BEYOND_SIMULACRON)
+    together = [case for cases in TOGETHER.values() for case in cases]
+    assert sorted(map(str, together)) == sorted(map(str, CASES))
 
 
 # ---- one statement fails ----
 
 
-def check_neighbours(observed: Observed, case: Case) -> None:
+def check_neighbours(observed: Sequence[Observed]) -> None:
     """Nobody else pays for it, but those that come after it on a connection that broke."""
-    unharmed = range(PLACE) if case.breaks else [n for n in range(COUNT) if n != PLACE]
-    assert all(observed.results[number].success for number in unharmed)
-    assert [observed.sent[number] for number in unharmed] == [1] * len(unharmed)
-    assert len(observed.results) == COUNT
-    for number, result in enumerate(observed.results):
+    results, reached = observed[0].results, observed[0].sent
+    places = [each.place for each in observed]
+    assert len(results) == places[-1] + COUNT - PLACE
+    if observed[0].case.breaks:
+        unharmed = list(range(PLACE))
+    else:
+        unharmed = [number for number in range(len(results)) if number not in places]
+    assert all(results[number].success for number in unharmed)
+    assert [reached[number] for number in unharmed] == [1] * len(unharmed)
+    for number, result in enumerate(results):
         if result.success:
-            assert observed.sent[number] >= 1
+            assert reached[number] >= 1
         else:
             assert (result.index, result.statement) == (number, text(number))
-            assert observed.sent[number] <= (result.attempts or 0)
+            assert reached[number] <= (result.attempts or 0)
 
 
 def check_it_serves(make_executor: MakeExecutor, session: Any, cluster: FakeCluster) -> None:
@@ -74,32 +81,41 @@ def check_it_serves(make_executor: MakeExecutor, session: Any, cluster: FakeClus
 
 
 @any_executor
-@any_case
-def test_without_retry(make_executor: MakeExecutor, case: Case, cluster: FakeCluster) -> None:
+@any_cases
+def test_without_retry(
+    make_executor: MakeExecutor, cases: Sequence[Case], cluster: FakeCluster
+) -> None:
     with session_to(cluster) as session:
-        observed = observe(cluster, session, make_executor, case)
-        check_neighbours(observed, case)
-        assert type(observed.failed.result_or_exc) is case.raises
-        assert observed.failed.attempts == observed.sent_failing == 1
-        assert max(observed.sent) == 1
+        observed = observe(cluster, session, make_executor, cases)
+        check_neighbours(observed)
+        assert max(observed[0].sent) == 1
+        for each in observed:
+            assert type(each.failed.result_or_exc) is each.case.raises
+            assert each.failed.attempts == each.sent_failing == 1
         check_it_serves(make_executor, session, cluster)
 
 
 @any_executor
-@any_case
+@any_cases
 @pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "not idempotent"])
 def test_with_retry(
-    make_executor: MakeExecutor, idempotent: bool, case: Case, cluster: FakeCluster
+    make_executor: MakeExecutor, idempotent: bool, cases: Sequence[Case], cluster: FakeCluster
 ) -> None:
-    retry = SLOWER if case.breaks else RETRY
+    retry = SLOWER if cases[0].breaks else RETRY
     with session_to(cluster) as session:
         observed = observe(
-            cluster, session, make_executor, case, retry=retry, assume_idempotent=idempotent
+            cluster, session, make_executor, cases, retry=retry, assume_idempotent=idempotent
         )
-    check_neighbours(observed, case)
-    failed = observed.failed
+    check_neighbours(observed)
+    for each in observed:
+        check_attempts(each, idempotent)
+
+
+def check_attempts(observed: Observed, idempotent: bool) -> None:
+    """It was sent again as often as it should, and each attempt is told of."""
+    case, failed = observed.case, observed.failed
     again = case.again == "always" or (case.again == "if idempotent" and idempotent)
-    assert failed.attempts == (RETRY.max_attempts if again else 1)
+    assert failed.attempts == (RETRY.max_attempts if again else 1), case
     errors: list[Any] = [*(failed.errors or ()), failed.result_or_exc]
     assert len(errors) == failed.attempts
     if case.breaks:
@@ -229,8 +245,9 @@ def test_the_drivers_own_policy_sends_again_too(
 ) -> None:
     """Which is why the other tests have none: what a user counts is both together."""
     with session_to(pair, policy=RetryPolicy()) as session:
+        wait_for(lambda: len(session.get_pools()) == len(pair.addresses))
         case = next(case for case in CASES if case.name == "overloaded")
-        observed = observe(pair, session, make_executor, case)
+        (observed,) = observe(pair, session, make_executor, [case])
     assert sum(observed.sent) == COUNT - 1 + len(pair.addresses)
     assert isinstance(observed.failed.result_or_exc, NoHostAvailable)
     assert (observed.failed.attempts, observed.sent_failing) == (1, len(pair.addresses))
