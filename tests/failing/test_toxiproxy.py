@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,13 +23,13 @@ from cassandra.connection import ConnectionException
 from cassandra.marshal import int32_unpack
 from cassandra.query import BatchStatement, PreparedStatement
 
-from concurrent_exec import Retry
+from concurrent_exec import ExecutionResult, Results, Retry, RunStatistics
 from concurrent_exec.connect import ConnectionOptions
 from concurrent_exec.drivers.direct import connections
 from tests.conftest import PROOF
-from tests.executors import any_executor
+from tests.executors import EXECUTORS
 from tests.failing.toxiproxy import Way
-from tests.integration.support import MakeExecutor, Rows, session_through, wait_for
+from tests.integration.support import Rows, session_through, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -39,20 +41,22 @@ TIMEOUT = 0.5
 """Seconds that a statement may take."""
 MANY, FEW = (COUNT // 10, COUNT // 250)
 """How many writes come between two troubles, and at a time during one."""
+PATIENCE = 600.0 if PROOF else 100.0
+"""Seconds that the others may take to come to the next trouble."""
 
 
 # ---- what happens on the way; each returns when it is over ----
 
-Felt = Callable[[], int]
-"""How many attempts have failed so far."""
+Felt = Callable[[], Sequence[int]]
+"""How many attempts of each run have failed so far."""
 
 
 @contextmanager
 def until_felt(felt: Felt) -> Iterator[None]:
-    """However busy the machine, a trouble lasts until it has done harm."""
+    """However busy the machine, a trouble lasts until it has done harm to every run."""
     before = felt()
     yield
-    wait_for(lambda: felt() > before)
+    wait_for(lambda: all(now > then for now, then in zip(felt(), before, strict=True)), 60)
 
 
 def spikes(way: Way, felt: Felt) -> None:
@@ -92,43 +96,46 @@ def lost_answers(way: Way, felt: Felt) -> None:
 TROUBLES: list[Callable[[Way, Felt], None]] = [spikes, resets, cut, lost_requests, lost_answers]
 
 
-class Writes:
-    """The input: writes that come while all is well and while it is not, by turns."""
+class Weather:
+    """The troubles, one after another; each begins when all runs have come to it."""
 
-    def __init__(self, session: Any, way: Way, run: uuid.UUID) -> None:
+    def __init__(self, session: Any, way: Way, runs: int) -> None:
         self._session = session
         self._way = way
-        self._run = run
-        self.felt: Felt = lambda: 0
+        self.felt: Felt = tuple
         """Told by the test, which has the results only once they are under way."""
-        self.count = 0
-        """How many have come."""
-        self.harm: dict[str, int] = {}
-        """How many attempts failed by each trouble."""
-        self.after = range(0)
-        """Those that came when all was over."""
+        self.ready = threading.Event()
+        """Set once it has been told."""
+        self.harm: dict[str, list[int]] = {}
+        """How many attempts of each run failed by each trouble."""
+        self._troubles = iter(TROUBLES)
+        self._before = threading.Barrier(runs, self._begin)
+        self._after = threading.Barrier(runs, self._end)
+        self._thread = threading.Thread()
 
-    def __iter__(self) -> Iterator[tuple[uuid.UUID, int, str]]:
-        for trouble in TROUBLES:
-            yield from self._some(MANY)
-            before = self.felt()
-            # Asked for anew each time: the input may be at work before the test has told it.
-            thread = threading.Thread(target=trouble, args=(self._way, lambda: self.felt()))
-            thread.start()
-            while thread.is_alive():
-                yield from self._some(FEW)
-                time.sleep(0.02)
-            thread.join()
-            self._wait_until_calm()
-            self.harm[trouble.__name__] = self.felt() - before
-        first = self.count
-        yield from self._some(max(MANY, COUNT - first))
-        self.after = range(first, self.count)
+    def writes(self, run: uuid.UUID) -> Writes:
+        """Return the input of a run."""
+        return Writes(self, run)
 
-    def _some(self, count: int) -> Iterator[tuple[uuid.UUID, int, str]]:
-        for key in range(self.count, self.count + count):
-            self.count += 1
-            yield self._run, key, f"value {key}"
+    def trouble(self) -> Iterator[None]:
+        """Wait for the next trouble; yield now and then until it is over and all is calm again."""
+        self._before.wait(PATIENCE)
+        while self._thread.is_alive():
+            yield
+            time.sleep(0.02)
+        self._after.wait(PATIENCE)
+
+    def _begin(self) -> None:
+        assert self.ready.wait(PATIENCE)
+        self._felt_before = self.felt()
+        self._trouble = next(self._troubles)
+        self._thread = threading.Thread(target=self._trouble, args=(self._way, self.felt))
+        self._thread.start()
+
+    def _end(self) -> None:
+        self._wait_until_calm()
+        pairs = zip(self.felt(), self._felt_before, strict=True)
+        self.harm[self._trouble.__name__] = [now - then for now, then in pairs]
 
     def _wait_until_calm(self) -> None:
         """Return when the driver has been of use for a while.
@@ -152,20 +159,51 @@ class Writes:
         wait_for(calm, 60)
 
 
+class Writes:
+    """The input of a run: writes that come while all is well and while it is not, by turns."""
+
+    def __init__(self, weather: Weather, run: uuid.UUID) -> None:
+        self._weather = weather
+        self._run = run
+        self.count = 0
+        """How many have come."""
+        self.after = range(0)
+        """Those that came when all was over."""
+
+    def __iter__(self) -> Iterator[tuple[uuid.UUID, int, str]]:
+        for _ in TROUBLES:
+            yield from self._some(MANY)
+            for _ in self._weather.trouble():
+                yield from self._some(FEW)
+        first = self.count
+        yield from self._some(max(MANY, COUNT - first))
+        self.after = range(first, self.count)
+
+    def _some(self, count: int) -> Iterator[tuple[uuid.UUID, int, str]]:
+        for key in range(self.count, self.count + count):
+            self.count += 1
+            yield self._run, key, f"value {key}"
+
+
+Counts = dict[uuid.UUID, Counter[int]]
+"""By run, how often each key was handed over."""
+
+
 @contextmanager
-def handed_over(session: Any) -> Iterator[Counter[int]]:
+def handed_over(session: Any) -> Iterator[Counts]:
     """Count how often each key is given to the session within the block, or to its connections.
 
     Not by a listener of the session's: for a session that has one, DirectExecutor leaves the
     connections alone.
     """
-    counted: Counter[int] = Counter()
+    counted: Counts = defaultdict(Counter)
     lock = threading.Lock()
     execute_async, send = session.execute_async, connections.send
 
     def count(statements: Iterable[Any]) -> None:
         with lock:
-            counted.update(int32_unpack(values[1]) for values in statements)
+            for run, key, _ in statements:
+                counted[uuid.UUID(bytes=run)][int32_unpack(key)] += 1
 
     def counting_execute_async(statement: Any, *arguments: Any, **options: Any) -> Any:
         if isinstance(statement, BatchStatement):
@@ -194,68 +232,102 @@ def own(way: Way, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
         yield session
 
 
-def check_written(rows: Rows, writes: Writes, failed: set[int]) -> set[int]:
-    """What was not reported as failed is there, and nothing else than was to be written.
+@dataclass(frozen=True)
+class Trial:
+    """A run of one executor."""
 
-    Returns which of those that failed are there all the same.
+    name: str
+    rows: Rows
+    writes: Writes
+    stream: Results[Any]
+    results: Future[list[ExecutionResult[Any]]]
+
+    def check_written(self, session: Any, failed: set[int]) -> set[int]:
+        """What was not reported as failed is there, and nothing else than was to be written.
+
+        Returns which of those that failed are there all the same.
+        """
+        written, count = self.rows.written(session), self.writes.count
+        assert written.keys() >= set(range(count)) - failed
+        assert written.items() <= {key: f"value {key}" for key in range(count)}.items()
+        return written.keys() & failed
+
+
+@contextmanager
+def trials(
+    session: Any, way: Way, table: str, felt: Callable[[RunStatistics], int], **options: Any
+) -> Iterator[tuple[list[Trial], Counts]]:
+    """Let every executor write through the same troubles, and wait for the end of it all.
+
+    felt: how many attempts have failed, by what a run counts.
+    options: of the runs.
     """
-    written = rows.written()
-    assert written.keys() >= set(range(writes.count)) - failed
-    assert written.items() <= {key: f"value {key}" for key in range(writes.count)}.items()
-    return written.keys() & failed
+    weather = Weather(session, way, len(EXECUTORS))
+    found = []
+    with (
+        handed_over(session) as counted,
+        ThreadPoolExecutor(len(EXECUTORS)) as pool,
+        ExitStack() as executors,
+    ):
+        for name, make_executor in EXECUTORS.items():
+            executor = executors.enter_context(make_executor(session))
+            rows = Rows(session, table)
+            writes = weather.writes(rows.run)
+            stream = executor.map(rows.insert, writes, timeout=TIMEOUT, **options)
+            found.append(Trial(name, rows, writes, stream, pool.submit(list, stream)))
+        weather.felt = lambda: [felt(trial.stream.statistics()) for trial in found]
+        weather.ready.set()
+        wait([trial.results for trial in found])
+        yield found, counted
+    assert weather.harm.keys() == {trouble.__name__ for trouble in TROUBLES}
+    assert [harm for harms in weather.harm.values() for harm in harms if not harm] == []
 
 
-@any_executor
-def test_writes_without_retry(make_executor: MakeExecutor, own: Any, way: Way, rows: Rows) -> None:
-    insert = own.prepare(rows.insert.query_string)
-    writes = Writes(own, way, rows.run)
-    with handed_over(own) as counted, make_executor(own) as executor:
-        stream = executor.map(insert, writes, raise_on_first_error=False, timeout=TIMEOUT)
-        writes.felt = lambda: stream.statistics().failed
-        results = list(stream)
-        told = stream.statistics()
+def test_writes_without_retry(own: Any, way: Way, session: Any, table: str) -> None:
+    with trials(own, way, table, lambda told: told.failed, raise_on_first_error=False) as (
+        found,
+        counted,
+    ):
+        for trial in found:
+            check_without_retry(trial, counted[trial.rows.run], session)
 
-    assert counted == dict.fromkeys(range(writes.count), 1)
-    assert len(results) == writes.count >= COUNT
+
+def check_without_retry(trial: Trial, counted: Counter[int], session: Any) -> None:
+    count, results, told = trial.writes.count, trial.results.result(), trial.stream.statistics()
+    assert len(results) == count >= COUNT
     failed = {}
     for key, result in enumerate(results):
         if not result.success:
             assert (result.index, result.attempts) == (key, 1)
-            assert result.parameters == (rows.run, key, f"value {key}")
+            assert result.parameters == (trial.rows.run, key, f"value {key}")
             failed[key] = result.result_or_exc
-    assert (told.succeeded, told.failed, told.in_flight) == (
-        len(results) - len(failed),
-        len(failed),
-        0,
-    )
+    assert (told.succeeded, told.failed, told.in_flight) == (count - len(failed), len(failed), 0)
+    assert counted == dict.fromkeys(range(count), 1)
     kinds = (OperationTimedOut, NoHostAvailable, ConnectionException)
     assert [exc for exc in failed.values() if not isinstance(exc, kinds)] == []
-    assert [bool(harm) for harm in writes.harm.values()] == [True] * len(TROUBLES)
-    assert set(writes.after) - failed.keys()
+    assert set(trial.writes.after) - failed.keys()
 
     # Requests were lost, and answers: of two that timed out one is there, the other is not.
-    there = check_written(rows, writes, set(failed))
+    there = trial.check_written(session, set(failed))
     timed_out = {key for key, exc in failed.items() if isinstance(exc, OperationTimedOut)}
     assert timed_out & there
     assert timed_out - there
 
 
-@any_executor
-def test_writes_with_retry(make_executor: MakeExecutor, own: Any, way: Way, rows: Rows) -> None:
-    insert = own.prepare(rows.insert.query_string)
-    insert.is_idempotent = True
-    writes = Writes(own, way, rows.run)
+def test_writes_with_retry(own: Any, way: Way, session: Any, table: str) -> None:
     # Enough for whatever the troubles last on a busy machine.
     retry = Retry(max_attempts=1000, initial_backoff=0.1, max_backoff=0.5)
-    with handed_over(own) as counted, make_executor(own, retry=retry) as executor:
-        stream = executor.map(insert, writes, timeout=TIMEOUT)
-        writes.felt = lambda: stream.statistics().retries
-        results = list(stream)
-        told = stream.statistics()
+    with trials(
+        own, way, table, lambda told: told.retries, retry=retry, assume_idempotent=True
+    ) as (found, counted):
+        for trial in found:
+            check_with_retry(trial, counted[trial.rows.run], session)
 
-    assert [result.success for result in results] == [True] * writes.count
-    assert (told.succeeded, told.failed, told.in_flight) == (writes.count, 0, 0)
-    assert counted.keys() == set(range(writes.count))
-    assert counted.total() == writes.count + told.retries
-    assert [bool(harm) for harm in writes.harm.values()] == [True] * len(TROUBLES)
-    check_written(rows, writes, set())
+
+def check_with_retry(trial: Trial, counted: Counter[int], session: Any) -> None:
+    count, results, told = trial.writes.count, trial.results.result(), trial.stream.statistics()
+    assert [result.success for result in results] == [True] * count
+    assert (told.succeeded, told.failed, told.in_flight) == (count, 0, 0)
+    assert counted.keys() == set(range(count))
+    assert counted.total() == count + told.retries
+    trial.check_written(session, set())
