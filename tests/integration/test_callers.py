@@ -18,7 +18,7 @@ from tests.integration.support import MakeExecutor, Requests, Rows, values, wait
 
 pytestmark = pytest.mark.cluster
 
-COUNT = 300
+COUNT = 200
 
 
 # ---- who uses the session meanwhile ----

@@ -13,7 +13,7 @@ from tests.integration.support import FORMS, MakeExecutor, Rows, values
 
 pytestmark = pytest.mark.cluster
 
-COUNT = 2_100
+COUNT = 1_100
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ class Samples:
         self.in_cycles: Counter[str] = Counter()
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         gc.collect()  # what the imports have left
+        gc.freeze()  # none of it is ours; to go through it each time would take most of the time
 
     def look_for_cycles(self) -> None:
         """Take note of what is in cycles now, by the names of its classes, and free it."""
