@@ -109,8 +109,9 @@ class Steps:
         self.told.append((seconds, in_flight, outcome))
         if self._limits:
             self.limit = self._limits.pop(0)
-        if self.limit == "raise":
-            raise ZeroDivisionError("the limiter's own fault")
+        if self.limit in ("raise", "exit"):
+            error = ZeroDivisionError if self.limit == "raise" else SystemExit
+            raise error("the limiter's own fault")
 
 
 @any_executor
@@ -151,7 +152,7 @@ def test_what_a_limiter_is_told(make_executor: MakeExecutor) -> None:
 
 
 @any_executor
-@pytest.mark.parametrize("wrong", [0, -1, 2.5, float("nan"), None, True, "raise"])
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, float("nan"), None, True, "raise", "exit"])
 def test_a_limiter_at_fault_ends_the_run(make_executor: MakeExecutor, wrong: Any) -> None:
     stage = Stage(make_executor, concurrency=Steps(2, wrong))
     results = stage.executor.map("q", numbered(9))
@@ -161,7 +162,7 @@ def test_a_limiter_at_fault_ends_the_run(make_executor: MakeExecutor, wrong: Any
     assert len(stage.pending) <= 1
     for request in stage.pending:
         request.succeed()
-    with pytest.raises((TypeError, ValueError, ZeroDivisionError), match="limit"):
+    with pytest.raises((TypeError, ValueError, ZeroDivisionError, SystemExit), match="limit"):
         list(results)
     assert stage.pending == []
     assert stage.executor.concurrency == 2

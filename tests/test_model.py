@@ -492,6 +492,12 @@ def test_a_wrong_custom_payload_is_refused_by_name(
         calls(make_executor(ScriptedSession()))[call](custom_payload=value)
 
 
+@pytest.mark.parametrize("value", [{1: b"a"}, {"key": "value"}, {"key": b"a", b"b": b"c"}])
+def test_a_custom_payload_of_anything_but_texts_and_bytes_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^custom_payload must map texts to bytes, not "):
+        CallbackExecutor(ScriptedSession()).execute([], custom_payload=value)
+
+
 @any_executor
 @any_call
 def test_options_that_are_right_reach_the_session(make_executor: MakeExecutor, call: str) -> None:

@@ -50,8 +50,11 @@ class Fixed:
 class Broken:
     """A policy that raises."""
 
+    def __init__(self, error: type[BaseException] = ZeroDivisionError) -> None:
+        self._error = error
+
     def delay(self, failed: FailedAttempt) -> float | None:
-        raise ZeroDivisionError("the policy's own fault")
+        raise self._error("the policy's own fault")
 
 
 class Stage:
@@ -276,6 +279,7 @@ def test_a_run_may_have_a_policy_of_its_own_or_none(make_executor: MakeExecutor)
     ("delay", "error"),
     [
         (None, ZeroDivisionError),
+        (None, SystemExit),
         (-1.0, ValueError),
         (float("nan"), ValueError),
         ("soon", TypeError),
@@ -283,9 +287,9 @@ def test_a_run_may_have_a_policy_of_its_own_or_none(make_executor: MakeExecutor)
     ],
 )
 def test_a_policy_at_fault_ends_the_run(
-    make_executor: MakeExecutor, delay: Any, error: type[Exception]
+    make_executor: MakeExecutor, delay: Any, error: type[BaseException]
 ) -> None:
-    policy = Broken() if delay is None else Fixed(delay)
+    policy = Broken(error) if delay is None else Fixed(delay)
     stage = Stage(make_executor, concurrency=2)
     results = stage.executor.map(
         "q", [(index,) for index in range(5)], retry=policy, raise_on_first_error=False

@@ -84,6 +84,10 @@ def send_options(
         if not isinstance(custom_payload, Mapping):
             kind = type(custom_payload).__name__
             raise TypeError(f"custom_payload must be a mapping, not {kind}")
+        for key, value in custom_payload.items():
+            if not (isinstance(key, str) and (value is None or isinstance(value, bytes))):
+                kinds = f"{type(key).__name__} to {type(value).__name__}"
+                raise TypeError(f"custom_payload must map texts to bytes, not {kinds}")
         options["custom_payload"] = dict(custom_payload)
     if boolean("trace", trace):
         options["trace"] = True

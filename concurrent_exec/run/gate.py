@@ -211,7 +211,7 @@ class Gate:
                 outcome="success" if success else "overload" if is_overload(value) else "ignored",
             )
             self.limit = positive_int("the limiter's limit", self.limiter.limit)
-        except Exception as exc:
+        except BaseException as exc:  # be it SystemExit: the run must come to its end
             exc.__traceback__ = None  # it refers to the job
             return exc
         return None

@@ -159,7 +159,7 @@ class Work(ABC):
         delay: float | None = None
         try:
             delay = _checked(policy.delay(_attempt(job, error, sent)))
-        except Exception as exc:
+        except BaseException as exc:  # be it SystemExit: the job must be concluded
             trouble = exc
             trouble.__traceback__ = None  # it refers to the job
         if trouble is not None:
