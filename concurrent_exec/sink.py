@@ -96,9 +96,12 @@ class ListSink(Generic[R]):
     def put(self, index: int, result: ExecutionResult[R]) -> bool:
         slots = self._slots
         place = index - self._first
-        if place >= len(slots):
-            slots.extend([None] * (place + 1 - len(slots)))
-        slots[place] = result
+        if place == len(slots):
+            slots.append(result)
+        else:
+            if place > len(slots):
+                slots.extend([None] * (place + 1 - len(slots)))
+            slots[place] = result
         self.delivered += 1
         return False
 

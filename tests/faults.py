@@ -126,13 +126,13 @@ FAULTS = [
     Fault(
         "answers within execute_async recurse",
         "executors/callback.py",
-        "            here.noted = True\n            return\n",
+        "            note.noted = True\n            return\n",
         "            pass\n",
     ),
     Fault(
         "a permit that is freed while sending is forgotten",
         "executors/callback.py",
-        "            here.noted = True\n            return\n",
+        "            note.noted = True\n            return\n",
         "            return\n",
     ),
     Fault(

@@ -260,8 +260,7 @@ class Executor(ABC, Generic[R]):
         rather wait for more to send together waits before it takes.
         """
         while jobs := self._gate.take(most):
-            wanted = [job for job in jobs if self._begin(job)]
-            if wanted:
+            if wanted := list(filter(self._begin, jobs)):
                 return wanted
         if self._shut_down:
             self._let_timestamps_go()
@@ -270,7 +269,7 @@ class Executor(ABC, Generic[R]):
     def _begin(self, job: Job) -> bool:
         """Say whether to send `job`, whose turn has come; it has settled if not."""
         try:
-            refusal = job.begin()
+            refusal = job.work.refusal(job)
         except Exception as exc:  # somebody else has resolved the future that we handed out
             refusal = exc
         if refusal is None:
@@ -283,20 +282,18 @@ class Executor(ABC, Generic[R]):
         """Hand `message` to the session; return the response future."""
         if self._gate.limiter is not None:
             self._gate.sends(message)
-        if self._timestamps is None:
-            future = self._hand_over(message)
-        else:
-            self._timestamps.expect(message)
-            try:
-                future = self._hand_over(message)
-            finally:
-                self._timestamps.expect(None)
+        timestamps = self._timestamps
+        if timestamps is not None:
+            timestamps.expect(message)
+        try:
+            future: Any = self.session.execute_async(
+                message.statement, message.parameters, **message.sending.options
+            )
+        finally:
+            if timestamps is not None:
+                timestamps.expect(None)
         sent(future)
         return future
-
-    def _hand_over(self, message: Message) -> Any:
-        options = message.sending.options
-        return self.session.execute_async(message.statement, message.parameters, **options)
 
     # ---- inside ----
 

@@ -94,7 +94,7 @@ class BatchExecutor(CallbackExecutor[R]):
         self._has_more = True
         left = self._gate.limit + A_STRETCH
         while self._has_more and self._sender.acquire(blocking=False):
-            self._here.launching = True
+            self._here.note.launching = True
             try:
                 self._has_more = False
                 while not (interrupted() or left <= 0 or self._linger.waits(list(self._runs))):
@@ -104,7 +104,7 @@ class BatchExecutor(CallbackExecutor[R]):
                     left -= len(jobs)
                     self._send_grouped(jobs)
             finally:
-                self._here.launching = False
+                self._here.note.launching = False
                 self._sender.release()
             # What others have left a note of must not wait for a thread that is interrupted.
             if left <= 0 or interrupted():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from threading import local
 from typing import Any, TypeVar
 
@@ -24,9 +23,20 @@ in flight. Where all fail at once, for want of a connection, it would else go on
 are any; and if it is the driver's I/O thread, no connection is made meanwhile."""
 
 
+class _Note:
+    """What the loop that sends has noted: that it is under way, and that it should go on."""
+
+    __slots__ = ("launching", "noted")
+
+    def __init__(self) -> None:
+        self.launching = self.noted = False
+
+
 class _Here(local):
-    launching = False
-    noted = False
+    """The note of each thread."""
+
+    def __init__(self) -> None:
+        self.note = _Note()
 
 
 class CallbackExecutor(Executor[R]):
@@ -59,21 +69,21 @@ class CallbackExecutor(Executor[R]):
         # A statement may be answered within execute_async, and its callback calls this again:
         # that leaves a note for the loop that is already under way on this thread, so that any
         # number of such answers runs on a flat stack.
-        here = self._here
-        if here.launching:
-            here.noted = True
+        note = self._here.note
+        if note.launching:
+            note.noted = True
             return
-        here.launching = here.noted = True
+        note.launching = note.noted = True
         sent = 0
         try:
-            while here.noted:
-                here.noted = False
+            while note.noted:
+                note.noted = False
                 if sent >= A_STRETCH:
                     self._gate.launch_elsewhere()
                 else:
                     sent += self._send_some(self._gate.free_permits())
         finally:
-            here.launching = False
+            note.launching = False
 
     def _send_some(self, most: int) -> int:
         """Send up to `most` statements; return how many there were."""
@@ -113,20 +123,20 @@ class CallbackExecutor(Executor[R]):
         try:
             result = result_set(future, rows)
         except Exception as exc:
-            self._go_on(partial(message.fail, exc))
+            self._go_on(message.fail, exc)
         else:
-            self._go_on(partial(message.succeed, result))
+            self._go_on(message.succeed, result)
 
     def _on_failure(self, exc: BaseException, future: Any, message: Message) -> None:
         future.clear_callbacks()
         answered(future)
-        self._go_on(partial(message.fail, exc))
+        self._go_on(message.fail, exc)
 
-    def _go_on(self, settle: Callable[[], None]) -> None:
+    def _go_on(self, settle: Callable[[Any], None], outcome: Any) -> None:
         try:
-            settle()
+            settle(outcome)
             self._launch()
         except BaseException:
-            if self._here.launching:  # within execute_async: it concerns who has called that
+            if self._here.note.launching:  # within execute_async: it concerns who has called that
                 raise
             log.exception("a statement's callback raised")

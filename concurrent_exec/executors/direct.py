@@ -89,6 +89,6 @@ class DirectExecutor(CallbackExecutor[R]):
                 job.fail(error)
             self._launch()
         except BaseException:
-            if self._here.launching:  # within a send: it concerns who has called that
+            if self._here.note.launching:  # within a send: it concerns who has called that
                 raise
             log.exception("answers could not be passed on")

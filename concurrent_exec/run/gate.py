@@ -85,9 +85,7 @@ class Gate:
         Whoever gets a job must see to it that it settles: that gives the permit back.
         """
         jobs: list[Job] = []
-        # These outlive the lock: the last reference to a run may be its turn.
-        gone: list[Work] = []
-        unwanted: list[object] = []
+        gone: list[object] = []  # outlives the lock: the last reference to a run may be its turn
         rate = self._rate
         now = 0.0 if rate is None else self.clock.monotonic()
         pause = 0.0
@@ -101,7 +99,7 @@ class Gate:
                 if job is None:
                     gone.append(turns.popleft())
                     work.has_turn = False
-                    unwanted.append(work.unwanted())
+                    gone.append(work.unwanted())
                 else:
                     if len(turns) > 1:
                         turns.rotate(-1)
@@ -109,7 +107,7 @@ class Gate:
                     if rate is not None and not work.expired:
                         rate.take(now)
                     jobs.append(job)
-            if turns and pause > 0 and not self._holding_back and self.in_flight < self.limit:
+            if pause > 0 and turns and not self._holding_back and self.in_flight < self.limit:
                 self._holding_back = True
                 self.telling += 1
             else:
@@ -124,7 +122,8 @@ class Gate:
     def give_back(self) -> None:
         """Return a permit. Lock held."""
         self.in_flight -= 1
-        self._tell_if_idle()
+        if self.idle.tickets:
+            self._tell_if_idle()
 
     def _turn_to_free(self) -> bool:
         """Bring one to the front whose jobs will not be sent, and so need no rate, if any."""
@@ -186,7 +185,7 @@ class Gate:
             self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
-        if self.idle.occupied and self.is_idle():
+        if self.idle.tickets and self.is_idle():
             self.idle.wake_all()
 
     # ---- the limiter's side ----
@@ -197,12 +196,13 @@ class Gate:
             message.note_sending(self.clock.monotonic(), self.in_flight)
 
     def learn(self, job: Job, success: bool, value: Any) -> BaseException | None:
-        """Tell the limiter how an attempt went, and take its new limit.
+        """Tell the limiter, which there is, how an attempt went, and take its new limit.
 
         Returns what the limiter raised, if anything; then the limit stays what it was. Called
         without the lock: the limiter may be the user's code.
         """
-        if self.limiter is None or job.sent_at is None:
+        assert self.limiter is not None
+        if job.sent_at is None:
             return None
         try:
             self.limiter.settled(

@@ -78,10 +78,6 @@ class Job:
         self.errors = tuple(earlier)
         return last
 
-    def begin(self) -> BaseException | None:
-        """Return why it must fail rather than be sent, now that its turn has come, or None."""
-        return self.work.refusal(self)
-
     def note_sending(self, now: float, in_flight: int) -> None:
         """Note when it is handed to the session, and how many are in flight then."""
         self.sent_at = now

@@ -17,25 +17,21 @@ class Parking:
     """
 
     def __init__(self) -> None:
-        self._tickets: list[Lock] = []
-
-    @property
-    def occupied(self) -> bool:
-        """Whether anybody may be waiting."""
-        return bool(self._tickets)
+        self.tickets: list[Lock] = []
+        """Of those who may be waiting."""
 
     def ticket(self) -> Lock:
         """Return a lock that the next `wake_all` opens: `acquire()` it to wait."""
         ticket = Lock()
         ticket.acquire()
-        self._tickets.append(ticket)
+        self.tickets.append(ticket)
         return ticket
 
     def wake_all(self) -> None:
         """Let go all who took a ticket. Takes no lock."""
         while True:
             try:
-                ticket = self._tickets.pop()
+                ticket = self.tickets.pop()
             except IndexError:
                 return
             ticket.release()

@@ -163,7 +163,8 @@ class Run(Work):
         else:
             job = self._ready.popleft() if self._ready else self._pull_in_place()
         if job is not None:
-            self.started += not job.errors
+            if not job.errors:
+                self.started += 1
             self._in_flight += 1
             if self._feeder_waits and not self._ready and self.room > 0:
                 self._ring()  # which `_made_room` put off while there was more in store
@@ -254,17 +255,21 @@ class Run(Work):
             if self.fail_fast and self.failure is None:
                 self.failure = result
                 discarded = self.stop()
-            if self._budget is not None:
-                self._budget.note(result)
-        if self._budget is not None and not self.stopped:
-            finished = self._succeeded + self._failed
-            if self._budget.passed(self._failed, finished):
-                discarded = self._end_with(self._budget.error(self._failed, finished))
+        if self._budget is not None:
+            discarded = self._spend(self._budget, result) or discarded
         if not self.closed and self.sink.put(job.index, result):
             self.consumers.wake_all()
         if self.sink.delivers_at_once:
             self._made_room()
         return discarded
+
+    def _spend(self, budget: ErrorBudget, result: ExecutionResult[Any]) -> object:
+        if not result.success:
+            budget.note(result)
+        finished = self._succeeded + self._failed
+        if self.stopped or not budget.passed(self._failed, finished):
+            return None
+        return self._end_with(budget.error(self._failed, finished))
 
     def _leave_lane(self, job: Job, success: bool) -> None:
         lane = job.lane
@@ -357,10 +362,11 @@ class Run(Work):
             tell(due, self.gate)
 
     def _pull_in_place(self) -> Job | None:
-        if self.source.items is None or self._no_more_input or self.room <= 0:
+        items = self.source.items
+        if items is None or self._cut_off or self.pulled >= len(items) or self.room <= 0:
             return None
         try:
-            job = self._job(self.pulled, *self.source.pair_at(self.pulled))
+            statement, parameters = self.source.pair_at(self.pulled)
         except InvalidItemError as exc:  # the list was changed under our hands
             self.source.items = None
             self._ended = True
@@ -368,9 +374,9 @@ class Run(Work):
             self.consumers.wake_all()
             return None
         self.pulled += 1
-        return job
+        return self._job(self.pulled - 1, statement, parameters, None)
 
-    def _job(self, index: int, statement: Any, parameters: Any, lane: Lane | None = None) -> Job:
+    def _job(self, index: int, statement: Any, parameters: Any, lane: Lane | None) -> Job:
         return Job(self, index, statement, parameters, self._sending, lane)
 
     def _made_room(self) -> None:

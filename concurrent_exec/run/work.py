@@ -120,26 +120,27 @@ class Work(ABC):
         again: whether it is to be sent again at once, whatever the policy says.
         """
         gate = self.gate
-        policy = job.sending.retry
-        asks = policy is not None and not (success or final or again)
-        more_to_do = asks or gate.limiter is not None
+        policy = None if success or final or again else job.sending.retry
+        more_to_do = policy is not None or gate.limiter is not None
         told: Told = None
         discarded: object = None
+        trouble: BaseException | None = None
         with gate.lock:
             if job.settled:
                 return
             job.settled = True
-            gate.telling += more_to_do
+            if more_to_do:
+                gate.telling += 1
             if again and self.may_wait(job, 0):
                 self._falls_due_now(job, value)
                 gate.give_back()
-            elif not asks:
+            elif policy is None:
                 told, discarded = self.conclude(job, success, value)
                 gate.give_back()
-        if asks:
-            assert policy is not None
+        if policy is not None:
             told, discarded = self._retry_or_conclude(policy, job, value, sent)
-        trouble = gate.learn(job, success, value)
+        if gate.limiter is not None:
+            trouble = gate.learn(job, success, value)
         del discarded  # outside the lock: the statements are the user's objects
         if told is not None:
             tell(told, gate)
