@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -368,3 +370,23 @@ def test_a_session_without_metadata_is_refused() -> None:
 
     with pytest.raises(TypeError, match="Bare has no cluster"):
         BatchExecutor(Bare())  # type: ignore[arg-type]
+
+
+def test_what_is_left_for_a_thread_that_an_error_ends_is_sent() -> None:
+    class Stop(BaseException):
+        pass
+
+    left: list[Future[Any]] = []
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        if statement == "bad":  # while it is being sent, another thread comes with more
+            other = Thread(target=lambda: left.append(executor.submit("good")))
+            other.start()
+            other.join()
+            return Reply(error=Stop(), refuse=True)
+        return Reply(at_once=True)
+
+    executor = BatchExecutor(ScriptedSession(script), linger=0)
+    with pytest.raises(Stop):
+        executor.submit("bad")
+    left[0].result(timeout=20)

@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
+from weakref import WeakSet
 
 from cassandra.cluster import NoHostAvailable
 
@@ -238,3 +239,26 @@ def test_the_drivers_thread_is_not_kept_by_what_fails_at_once(make_executor: Mak
         assert [result.success for result in results] == [True] + [False] * (count - 1)
     assert senders.total() == count
     assert senders[cast("int", drivers.ident)] < count / 2
+
+
+@any_executor
+def test_a_run_may_come_while_the_runs_are_looked_at(make_executor: MakeExecutor) -> None:
+    session = ScriptedSession(lambda statement, parameters: Reply(at_once=True))
+    executor = make_executor(session, concurrency=5)
+    others: list[threading.Thread] = []
+
+    class LookedAt(WeakSet[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for each in super().__iter__():
+                if not others:
+                    others.append(threading.Thread(target=lambda: executor.execute(PAIRS).all()))
+                    others[0].start()
+                    others[0].join(0.05)  # it has been here, or waits for us
+                yield each
+
+    executor._runs = LookedAt()
+    kept = [executor.execute(PAIRS) for _ in range(3)]
+    assert executor.statistics().runs >= len(kept)
+    others[0].join()
+    for results in kept:
+        assert len(results.all()) == len(PAIRS)

@@ -221,7 +221,7 @@ class Executor(ABC, Generic[R]):
     def statistics(self) -> ExecutorStatistics:
         """Return what the executor is doing at this moment."""
         self._check_process()
-        runs = list(self._runs)  # outlives the lock: it may hold the last reference to a run
+        runs = self._living_runs()
         with self._gate.lock:
             return ExecutorStatistics(
                 concurrency=self._gate.limit,
@@ -315,6 +315,13 @@ class Executor(ABC, Generic[R]):
             self._check_not_shut_down()
             self._runs.add(run)
         return Results(run, self._launch_safely)
+
+    def _living_runs(self) -> list[Run]:
+        """Return the runs that somebody still refers to."""
+        # With the lock, as a set can't be gone through while another thread adds to it; and to be
+        # kept without it, as the list may come to have the last reference to a run.
+        with self._gate.lock:
+            return list(self._runs)
 
     def _keep_timestamps(self, sending: Sending) -> None:
         """See to it that what is sent again keeps the timestamp of its first send."""

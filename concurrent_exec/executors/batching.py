@@ -93,23 +93,24 @@ class BatchExecutor(CallbackExecutor[R]):
         # within execute_async.
         self._has_more = True
         left = self._gate.limit + A_STRETCH
-        while self._has_more and self._sender.acquire(blocking=False):
+        gives_up = False
+        while self._has_more and not gives_up and self._sender.acquire(blocking=False):
+            gives_up = True  # also where something raises
             self._here.note.launching = True
             try:
                 self._has_more = False
-                while not (interrupted() or left <= 0 or self._linger.waits(list(self._runs))):
+                while not (interrupted() or left <= 0 or self._linger.waits(self._living_runs())):
                     jobs = self._take_many(self._gate.limit)
                     if not jobs:
                         break
                     left -= len(jobs)
                     self._send_grouped(jobs)
+                gives_up = left <= 0 or interrupted()
             finally:
                 self._here.note.launching = False
                 self._sender.release()
-            # What others have left a note of must not wait for a thread that is interrupted.
-            if left <= 0 or interrupted():
-                self._gate.launch_elsewhere()
-                return
+                if gives_up:  # what others have left a note of must not wait for this thread
+                    self._gate.launch_elsewhere()
 
     def _send_grouped(self, jobs: list[Job]) -> None:
         trouble: BaseException | None = None
