@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 from math import exp, inf
@@ -202,6 +203,7 @@ def last(marks: Sequence[Mark], share: float) -> Stretch:
     return Stretch(marks[-1 - round(share * (len(marks) - 1))], marks[-1])
 
 
+@cache
 def best_fixed(server: Server, *, top: int = 1000, statements: int = 40_000) -> tuple[int, Stretch]:
     """Try fixed levels up to `top`; return the best of those that the server can bear.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,8 +32,8 @@ def test_any_schedule(
     play(World(make_executor, pace, plans), steps, choices)
 
 
-@pytest.mark.parametrize("linger", [0, 0.005])
 @given(
+    linger=st.sampled_from([0, 0.005]),
     pace=QUICK_PACES,
     plans=st.lists(PREPARED_PLANS, min_size=1, max_size=2),
     steps=st.integers(0, 40),

@@ -85,7 +85,7 @@ def test_the_drivers_function_name(
         lambda parameters: execute_concurrent_with_args(
             session, insert, parameters, executor=strategy
         ),
-        COUNT,
+        1_000,
     )
     assert ours < MOST_BYTES
     assert ours * 5 < of_the_driver

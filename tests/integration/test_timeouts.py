@@ -20,7 +20,7 @@ from tests.integration.support import FORMS, MakeExecutor, Rows, session_through
 pytestmark = pytest.mark.cluster
 
 COUNT = 30
-ROWS = 4_000
+ROWS = 10_000
 """So many take a server many times a millisecond to add up."""
 
 
