@@ -29,7 +29,7 @@ def wait_until_quiet(executor: Any, session: ScriptedSession, *, seconds: float 
 
 def _quiet(executor: Any, session: ScriptedSession) -> bool:
     gate = executor._gate
-    runs = list(executor._runs)
+    runs = executor._living_runs()
     with gate.lock:
         in_flight = sum(request.size for request in session.pending)
         if gate.may_take() or gate.telling or gate.in_flight != in_flight:
