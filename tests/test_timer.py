@@ -36,3 +36,18 @@ def test_what_is_set_later_but_due_earlier_is_called_first() -> None:
     cancel()
     assert done.wait(20)
     assert called == ["earlier", "later"]
+
+
+def test_a_thread_that_can_not_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = timer.SystemClock()
+    called = threading.Semaphore(0)
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="no more threads"):
+        patched.setattr(timer, "Thread", no_thread)
+        clock.call_later(0, called.release)
+    clock.call_later(0, called.release)
+    for _ in range(2):
+        assert called.acquire(timeout=20)
+
+
+def no_thread(**options: object) -> None:
+    raise RuntimeError("no more threads")

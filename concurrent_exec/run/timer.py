@@ -49,7 +49,11 @@ class SystemClock:
             start, self._running = not self._running, True
             first = self._timers[0] is entry
         if start:
-            Thread(target=self._work, name="concurrent_exec-timer", daemon=True).start()
+            try:
+                Thread(target=self._work, name="concurrent_exec-timer", daemon=True).start()
+            except Exception:
+                self._running = False  # the next timer tries again, for this one too
+                raise
         elif first:
             self._ring()
 
