@@ -1,7 +1,8 @@
 """A server that does as it is told with each statement: a real driver connects to it.
 
-It speaks as much of the native protocol (v4 and v5) as a driver needs to connect and prepare. Each
-statement that it is sent waits in `held` until the test has it answered, in whatever way.
+It speaks as much of the native protocol (v4 and v5, with lz4 if the driver wants it, with TLS if it
+is given a certificate) as a driver needs to connect and prepare. Each statement that it is sent
+waits in `held` until the test has it answered, in whatever way.
 """
 
 from __future__ import annotations
@@ -10,16 +11,23 @@ import io
 import socket
 import struct
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Condition, Thread
 from typing import Any
 
+from cassandra.connection import locally_supported_compressions, segment_codec_lz4
 from cassandra.segment import SegmentCodec
+
+from tests.direct.tls import Certificate, TlsSocket
 
 INT, VARCHAR, UUID, INET = 0x09, 0x0D, 0x0C, 0x10
 ERROR, READY, SUPPORTED, RESULT = 0x00, 0x02, 0x06, 0x08
 STARTUP, OPTIONS, QUERY, PREPARE, EXECUTE, REGISTER = 0x01, 0x05, 0x07, 0x09, 0x0A, 0x0B
 BATCH = 0x0D
+
+COMPRESSED = 0x01
 
 INSERT = "INSERT INTO scripted.rows (key, value) VALUES (?, ?)"
 SELECT = "SELECT value FROM scripted.rows WHERE key = ?"
@@ -88,8 +96,13 @@ class Held:
         return self.frame(ERROR, integer(code) + string(f"no {self.key}") + details)
 
 
+def text_of(key: int) -> str:
+    """The one right value of a key: some are short, some long and worth to be compressed."""
+    return f"value {key}" + " and so on" * (key % 3) * 20
+
+
 def echo(key: int, more: bytes | None = None) -> bytes:
-    return rows({"value": VARCHAR}, [f"value {key}".encode()], more=more)
+    return rows({"value": VARCHAR}, [text_of(key).encode()], more=more)
 
 
 @dataclass(eq=False)
@@ -97,15 +110,33 @@ class Peer:
     """A connection to the server."""
 
     server: ScriptedServer
-    socket: socket.socket
+    socket: socket.socket | TlsSocket
     version: int = 4
+    compresses: bool = False
     segments: bool = False
     codec: Any = field(default_factory=SegmentCodec)
     left_over: bytes = b""
 
     def frame(self, stream: int, opcode: int, body: bytes) -> bytes:
-        header = struct.pack(">BBhBi", 0x80 | self.version, 0, stream, opcode, len(body))
+        flags = 0
+        if self.compresses and not self.segments and body:
+            body, flags = locally_supported_compressions["lz4"][0](body), COMPRESSED
+        header = struct.pack(">BBhBi", 0x80 | self.version, flags, stream, opcode, len(body))
         return self.wrapped(header + body)
+
+    def halves(self, data: bytes, cut: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return what sends a first part of an answer, and what sends the rest before all else."""
+        if isinstance(self.socket, TlsSocket) and cut % 2:
+            data = self.socket.encrypted(data)
+            send, first, last = self.socket.send_encrypted, 0, 0
+        else:
+            send, first, last = self.socket.sendall, 1, 1
+            if self.segments:
+                # Both drivers lose the first bytes of a segment where a read ends within its
+                # header; and with lz4 they take one that did not compress for two bytes shorter.
+                first, last = self.codec.header_length_with_crc, 3
+        at = first + cut // 2 % (len(data) - first - last)
+        return partial(self._send, send, data[:at]), partial(self._send, send, data[at:])
 
     def wrapped(self, frames: bytes) -> bytes:
         if not self.segments:
@@ -115,8 +146,12 @@ class Peer:
         return out.getvalue()
 
     def send(self, data: bytes) -> None:
+        self._send(self.socket.sendall, data)
+
+    @staticmethod
+    def _send(send: Callable[[bytes], object], data: bytes) -> None:
         try:
-            self.socket.sendall(data)
+            send(data)
         except OSError:
             pass
 
@@ -131,9 +166,12 @@ class Peer:
         try:
             while True:
                 head = self._read(9)
-                version, _, stream, opcode, length = struct.unpack(">BBhBi", head)
+                version, flags, stream, opcode, length = struct.unpack(">BBhBi", head)
                 self.version = version & 0x7F
-                self.server.received(self, stream, opcode, self._read(length))
+                body = self._read(length)
+                if flags & COMPRESSED:
+                    body = locally_supported_compressions["lz4"][1](body)
+                self.server.received(self, stream, opcode, body)
         except (OSError, EOFError):
             pass
         finally:
@@ -147,7 +185,8 @@ class Peer:
         return data
 
     def _segment(self) -> bytes:
-        head = self._bytes(6, 6)
+        size = self.codec.header_length_with_crc
+        head = self._bytes(size, size)
         header = self.codec.decode_header(io.BytesIO(head))
         rest = self._bytes(header.payload_length + 4, header.payload_length + 4)
         return bytes(self.codec.decode(io.BytesIO(rest), header).payload)
@@ -165,8 +204,9 @@ class Peer:
 class ScriptedServer:
     """Listens on loopback; `held` are the statements that wait, in the order they came."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, certificate: Certificate | None = None) -> None:
         self.address = address
+        self.tls = None if certificate is None else certificate.server()
         self.changed = Condition()
         self.held: list[Held] = []
         self.prepared: list[str] = []
@@ -188,7 +228,7 @@ class ScriptedServer:
             except OSError:
                 return
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = Peer(self, accepted)
+            peer = Peer(self, TlsSocket(accepted, self.tls) if self.tls else accepted)
             self.peers.append(peer)
             Thread(target=peer.serve, daemon=True).start()
 
@@ -199,8 +239,11 @@ class ScriptedServer:
             self._held(Held(peer, stream, int(text[len(ECHO) :]), False, False))
         else:
             peer.send(peer.frame(stream, *self._reply(opcode, body)))
-            if opcode == STARTUP and peer.version >= 5:
-                peer.segments = True
+            if opcode == STARTUP:
+                peer.compresses = b"lz4" in body
+                peer.segments = peer.version >= 5
+                if peer.segments and peer.compresses:
+                    peer.codec = segment_codec_lz4
 
     def gone(self, peer: Peer) -> None:
         with self.changed:
@@ -233,7 +276,7 @@ class ScriptedServer:
 
     def _reply(self, opcode: int, body: bytes) -> tuple[int, bytes]:
         if opcode == OPTIONS:
-            options = {"CQL_VERSION": ["3.4.6"], "COMPRESSION": []}
+            options = {"CQL_VERSION": ["3.4.6"], "COMPRESSION": ["lz4"]}
             return SUPPORTED, short(len(options)) + b"".join(
                 string(name) + short(len(values)) + b"".join(map(string, values))
                 for name, values in options.items()

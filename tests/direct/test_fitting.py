@@ -20,7 +20,7 @@ from cassandra.query import BatchStatement, SimpleStatement
 
 from concurrent_exec import ConcurrentExecError, DirectExecutor, Retry, UnknownDriverError
 from concurrent_exec.drivers.direct import known
-from tests.direct.server import ECHO, INSERT, SELECT, ScriptedServer
+from tests.direct.server import ECHO, INSERT, SELECT, ScriptedServer, text_of
 
 
 class MyPolicy(RoundRobinPolicy):  # type: ignore[misc]
@@ -129,7 +129,7 @@ def bound(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
 
 def select(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
     rows = run(session, session.prepare(SELECT), (7,))
-    assert rows.one().value == "value 7"
+    assert rows.one().value == text_of(7)
     return rows
 
 

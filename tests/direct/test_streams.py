@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
@@ -30,7 +31,9 @@ from tests.direct.server import (
     WRITE_TIMEOUT,
     Held,
     ScriptedServer,
+    text_of,
 )
+from tests.direct.tls import Certificate
 
 STREAMS = 16
 """So few that they are soon used again."""
@@ -41,25 +44,43 @@ LONG = 1000.0
 QUIET = 30.0
 
 
+class Way(NamedTuple):
+    """How a driver talks to a server."""
+
+    protocol_version: int
+    compressed: bool
+    tls: bool
+
+
+WAYS = [Way(*way) for way in product((4, 5), (False, True), (False, True))]
+ANY_WAY = st.sampled_from(WAYS)
+
+
 class Connected:
     """A driver's session on a server of its own."""
 
-    def __init__(self, protocol_version: int, number: int) -> None:
-        self.server = ScriptedServer(f"127.79.{protocol_version}.{number}")
+    def __init__(self, way: Way, number: int, certificate: Certificate) -> None:
+        place = 1 + WAYS.index(way)
+        self.server = ScriptedServer(f"127.79.{place}.{number}", certificate if way.tls else None)
         profile = ExecutionProfile(RoundRobinPolicy(), request_timeout=QUIET * 2)
         self.cluster = Cluster(
             [self.server.address],
             port=self.server.port,
-            protocol_version=protocol_version,
+            protocol_version=way.protocol_version,
             schema_metadata_enabled=False,
             token_metadata_enabled=False,
             reconnection_policy=ConstantReconnectionPolicy(0.01, max_attempts=None),
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            compression=False,
+            compression="lz4" if way.compressed else False,
+            ssl_context=certificate.client() if way.tls else None,
         )
         self.session: Any = self.cluster.connect()
         self.insert = self.session.prepare(INSERT)
         self.select = self.session.prepare(SELECT)
+        for connection in self.connections:
+            assert connection.protocol_version == way.protocol_version
+            assert bool(connection.compressor) == way.compressed
+            assert bool(connection.ssl_context) == way.tls
 
     def close(self) -> None:
         self.cluster.shutdown()
@@ -81,18 +102,36 @@ def few_streams() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=[4, 5], ids=["v4", "v5"])
-def connected(request: pytest.FixtureRequest) -> Iterator[Connected]:
-    made = Connected(request.param, 1)
-    yield made
-    made.close()
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Certificate.make(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(scope="module", params=[4, 5], ids=["v4", "v5"])
-def answers_too_much(request: pytest.FixtureRequest) -> Iterator[Connected]:
-    made = Connected(request.param, 3)
-    yield made
-    made.close()
+Connect = Callable[[Way], Connected]
+
+
+def connecting(number: int, certificate: Certificate) -> Iterator[Connect]:
+    """Connect when a way is first drawn."""
+    made: dict[Way, Connected] = {}
+
+    def connect(way: Way) -> Connected:
+        if way not in made:
+            made[way] = Connected(way, number, certificate)
+        return made[way]
+
+    yield connect
+    for connected in made.values():
+        connected.close()
+
+
+@pytest.fixture(scope="module")
+def connect(certificate: Certificate) -> Iterator[Connect]:
+    yield from connecting(1, certificate)
+
+
+@pytest.fixture(scope="module")
+def connect_to_one_that_answers_too_much(certificate: Certificate) -> Iterator[Connect]:
+    yield from connecting(3, certificate)
 
 
 class Play:
@@ -106,12 +145,12 @@ class Play:
         )
         self.kinds = kinds
         self.fates: dict[int, str] = {}  # of those that the server has done with
-        self.pieces: list[tuple[Held, bytes]] = []  # the rest of an answer that was begun
+        self.begun: list[tuple[Held, Callable[[], None]]] = []  # what sends the rest of an answer
         self.orphaned = 0
         statements = {"select": connected.select, "insert": connected.insert}
         self.results = self.executor.execute(
             [
-                (statements[kind], (key, f"value {key}")[: 2 if kind == "insert" else 1])
+                (statements[kind], (key, text_of(key))[: 2 if kind == "insert" else 1])
                 if kind in statements
                 else (f"{ECHO}{key}", None)
                 for key, kind in enumerate(kinds)
@@ -128,7 +167,7 @@ class Play:
         while True:
             with self.server.changed:
                 held = len(self.waiting())
-                begun = len([held for held, _ in self.pieces if not held.given_up])
+                begun = len([held for held, _ in self.begun if not held.given_up])
             if not gate.may_take() and gate.in_flight == held + begun:
                 return
             assert time.monotonic() < end, f"hangs: {gate.in_flight} in flight, {held} held"
@@ -140,41 +179,38 @@ class Play:
     # ---- what the server may do ----
 
     def answer(self, held: Held, *, twice: bool = False) -> None:
-        self.finish_piece(held.peer)
+        self.finish_begun(held.peer)
         self.server.take(held)
         if not held.given_up:
             self.fates[held.key] = "success"
         held.peer.send(held.success() * (2 if twice else 1))
 
     def fail(self, held: Held, code: int) -> None:
-        self.finish_piece(held.peer)
+        self.finish_begun(held.peer)
         self.server.take(held)
         if not held.given_up:
             self.fates[held.key] = "error"
         held.peer.send(held.error(code))
 
     def begin(self, held: Held, cut: int) -> None:
-        self.finish_piece(held.peer)
+        self.finish_begun(held.peer)
         self.server.take(held)
         if not held.given_up:
             self.fates[held.key] = "success"
-        data = held.success()
-        # Both drivers lose the first bytes of a segment where a read ends within its header.
-        least = 6 if held.peer.segments else 1
-        at = least + cut % (len(data) - least)
-        held.peer.send(data[:at])
-        self.pieces.append((held, data[at:]))
+        begin, go_on = held.peer.halves(held.success(), cut)
+        begin()
+        self.begun.append((held, go_on))
 
-    def finish_piece(self, peer: Any) -> None:
-        for piece in list(self.pieces):
-            if piece[0].peer is peer:
-                self.pieces.remove(piece)
-                peer.send(piece[1])
+    def finish_begun(self, peer: Any) -> None:
+        for held, go_on in list(self.begun):
+            if held.peer is peer:
+                self.begun.remove((held, go_on))
+                go_on()
 
     def answer_unknown(self, held: Held, stream: int) -> None:
         """Answer with a stream id that no statement on its way has."""
         in_use = {each.stream for each in self.server.held}
-        self.finish_piece(held.peer)
+        self.finish_begun(held.peer)
         if 1000 + stream not in in_use:
             held.peer.send(held.frame(RESULT, VOID, 1000 + stream))
 
@@ -183,7 +219,7 @@ class Play:
         wire: Any = self.executor._wire
         with self.server.changed:
             given_up = [held for held in self.waiting() if held.prepared]
-            begun = [held for held, _ in self.pieces if held.prepared and not held.given_up]
+            begun = [held for held, _ in self.begun if held.prepared and not held.given_up]
             if self.orphaned + len(given_up) + len(begun) > MOST_ORPHANS:
                 return
             self.orphaned += len(given_up) + len(begun)
@@ -195,8 +231,8 @@ class Play:
         self.connected.cluster.connection_class.create_timer(0, wire.sweep)
 
     def die(self, held: Held, cut: int) -> None:
-        data = held.success()
-        held.peer.send(data[: cut % len(data)])
+        begin, _ = held.peer.halves(held.success(), cut)
+        begin()
         held.peer.close()
 
     # ---- the end ----
@@ -226,9 +262,9 @@ class Play:
     def finish(self) -> list[Any]:
         """Answer whatever waits, and check that each statement has got what is its own."""
         end = time.monotonic() + QUIET
-        while not self.results._run.over or self.server.held or self.pieces:
-            for held, _ in list(self.pieces):
-                self.finish_piece(held.peer)
+        while not self.results._run.over or self.server.held or self.begun:
+            for held, _ in list(self.begun):
+                self.finish_begun(held.peer)
             for held in list(self.server.held):
                 try:
                     self.answer(held)
@@ -241,7 +277,7 @@ class Play:
         for key, result in enumerate(results):
             if result.success and self.kinds[key] != "insert":
                 rows: Any = result.result_or_exc
-                assert rows.one().value == f"value {key}"
+                assert rows.one().value == text_of(key)
             elif not result.success and hasattr(result.result_or_exc, "message"):
                 assert f"no {key}" in str(result.result_or_exc)
         return results
@@ -260,24 +296,29 @@ def chooser(numbers: list[int]) -> Callable[[int], int]:
 REGULAR = "answer answer answer fail begin begin time_out time_out"
 
 
-@settings(max_examples=2_000 if PROOF else 80)
-@given(kinds=MIXED, steps=st.integers(0, 50), numbers=NUMBERS)
+@settings(max_examples=4_000 if PROOF else 160)
+@given(way=ANY_WAY, kinds=MIXED, steps=st.integers(0, 50), numbers=NUMBERS)
 def test_each_statement_gets_its_own_answer(
-    connected: Connected, kinds: list[str], steps: int, numbers: list[int]
+    connect: Connect, way: Way, kinds: list[str], steps: int, numbers: list[int]
 ) -> None:
     """Among statements of the driver's own, which have their streams of the same connection."""
-    play_and_check(connected, kinds, steps, numbers, REGULAR)
+    play_and_check(connect(way), kinds, steps, numbers, REGULAR)
 
 
 # A driver puts the stream of an answer that nobody waits for among the free ones, where it may be
 # already. So the driver's own statements must not be among those of the next test: a driver would
 # send two with one id.
-@settings(max_examples=2_000 if PROOF else 80)
-@given(kinds=OURS, steps=st.integers(0, 50), numbers=NUMBERS)
+@settings(max_examples=4_000 if PROOF else 160)
+@given(way=ANY_WAY, kinds=OURS, steps=st.integers(0, 50), numbers=NUMBERS)
 def test_answers_that_nobody_waits_for_go_to_nobody(
-    answers_too_much: Connected, kinds: list[str], steps: int, numbers: list[int]
+    connect_to_one_that_answers_too_much: Connect,
+    way: Way,
+    kinds: list[str],
+    steps: int,
+    numbers: list[int],
 ) -> None:
-    play_and_check(answers_too_much, kinds, steps, numbers, REGULAR + " twice twice unknown")
+    connected = connect_to_one_that_answers_too_much(way)
+    play_and_check(connected, kinds, steps, numbers, REGULAR + " twice twice unknown")
 
 
 def play_and_check(
@@ -305,11 +346,11 @@ def assert_all_streams_are_back(connected: Connected) -> None:
 
 
 @settings(max_examples=500 if PROOF else 25)
-@given(kinds=MIXED, steps=st.integers(1, 30), numbers=NUMBERS, version=st.sampled_from([4, 5]))
+@given(way=ANY_WAY, kinds=MIXED, steps=st.integers(1, 30), numbers=NUMBERS)
 def test_a_server_that_dies_loses_no_statement(
-    kinds: list[str], steps: int, numbers: list[int], version: int
+    certificate: Certificate, way: Way, kinds: list[str], steps: int, numbers: list[int]
 ) -> None:
-    connected = Connected(version, 2)
+    connected = Connected(way, 2, certificate)
     try:
         play = Play(connected, kinds)
         choose = chooser(numbers)

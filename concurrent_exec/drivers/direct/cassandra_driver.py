@@ -18,7 +18,7 @@ from concurrent_exec.drivers.direct.driver import (
     is_plain_session,
     profile_of,
 )
-from concurrent_exec.drivers.direct.plan import Terms
+from concurrent_exec.drivers.direct.plan import COMPRESSED, Terms
 
 _decode_message = ProtocolHandler.decode_message
 
@@ -48,6 +48,10 @@ class CassandraDriver:
             return None
         return connection
 
+    def result_metadata(self, prepared: Any) -> tuple[Any, bytes | None]:
+        # One after the other, as the driver does: it has every answer bring its columns.
+        return prepared.result_metadata, prepared.result_metadata_id
+
     def dialect(self, connection: Any) -> Hashable:
         version: int = connection.protocol_version
         return version
@@ -72,6 +76,8 @@ class CassandraDriver:
         decompressor: Any,
         result_metadata: Any,
     ) -> Any:
+        if flags & COMPRESSED and version < 5:  # with v5 segments are compressed, and no frames
+            body, flags = decompressor(body), flags ^ COMPRESSED
         if body == VOID_BODY and opcode == RESULT and not flags:
             return VOID
         return _decode_message(

@@ -24,19 +24,22 @@ def send(connection: Any, requests: Sequence[Request], decode: Callable[..., Any
     """Send as many of `requests`, from the first, as the connection has stream ids for.
 
     Their callbacks may be called before this returns. Returns how many it has taken over; the
-    others are as if nothing had happened, and so are all where this raises.
+    others are as if nothing had happened. Raises what the connection raises if it takes none.
     """
     taken = _register(connection, requests, decode)
     if not taken:
         return 0
-    sent = requests[:taken]
+    pushed = 0
     try:
-        for chunk in list(_chunks(connection, sent)):
-            connection.push(chunk)
-    except Exception:
-        _unregister(connection, sent)
-        raise
-    return taken
+        for number, piece in list(_pieces(connection, requests[:taken])):
+            connection.push(piece)
+            pushed += number
+    except BaseException as exc:
+        # What has been pushed will be answered: its streams are not free, and it is not sent again.
+        _unregister(connection, requests[pushed:taken])
+        if not pushed or not isinstance(exc, Exception):
+            raise
+    return pushed
 
 
 def _register(connection: Any, requests: Sequence[Request], decode: Callable[..., Any]) -> int:
@@ -56,7 +59,7 @@ def _register(connection: Any, requests: Sequence[Request], decode: Callable[...
             while stream in waiting or stream in orphaned:
                 stream = next_id()
             request.stream = stream
-            waiting[stream] = request, decode, request.plan.terms.prepared.result_metadata
+            waiting[stream] = request, decode, request.plan.result_metadata
         connection.in_flight += taken
         return taken
 
@@ -70,13 +73,14 @@ def _unregister(connection: Any, requests: Sequence[Request]) -> None:
                 connection.in_flight -= 1
 
 
-def _chunks(connection: Any, requests: Sequence[Request]) -> Iterator[bytes]:
+def _pieces(connection: Any, requests: Sequence[Request]) -> Iterator[tuple[int, bytes]]:
     """Encode requests into pieces of the size that the connection gives to its socket.
 
-    A piece ends with a frame, and with protocol v5 with a segment. The connection itself would cut
-    elsewhere; the server then has to wait for the rest of a frame or segment before it answers,
-    and the rest for the server's acknowledgement (Nagle's algorithm, which the drivers leave on),
-    which is sent after 40 ms: seen with v5, whose segment may hold a hundred requests.
+    Yields how many requests each piece has, and its bytes. A piece ends with a frame, and with
+    protocol v5 with a segment. The connection itself would cut elsewhere; the server then has to
+    wait for the rest of a frame or segment before it answers, and the rest for the server's
+    acknowledgement (Nagle's algorithm, which the drivers leave on), which is sent after 40 ms: seen
+    with v5, whose segment may hold a hundred requests.
     """
     compressor: Callable[[bytes], bytes] | None = connection.compressor
     codec = None
@@ -93,14 +97,14 @@ def _chunks(connection: Any, requests: Sequence[Request]) -> Iterator[bytes]:
             body, flags = compressor(body), flags | COMPRESSED
         length = HEADER.size + len(body)
         if joined and size + length > room:
-            yield _piece(joined, codec)
+            yield len(joined) // 2, _encoded(joined, codec)
             joined, size = [], 0
         joined += (pack(plan.version, flags, request.stream, EXECUTE, len(body)), body)
         size += length
-    yield _piece(joined, codec)
+    yield len(joined) // 2, _encoded(joined, codec)
 
 
-def _piece(frames: list[bytes], codec: Any) -> bytes:
+def _encoded(frames: list[bytes], codec: Any) -> bytes:
     joined = b"".join(frames)
     if codec is None:
         return joined

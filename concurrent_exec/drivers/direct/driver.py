@@ -57,6 +57,9 @@ class Driver(Protocol):
     def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the connection of a host's pool for a statement, or None where there is none."""
 
+    def result_metadata(self, prepared: Any) -> tuple[Any, bytes | None]:
+        """Return the columns of a statement's rows and the id of these, of one moment."""
+
     def dialect(self, connection: Any) -> Hashable:
         """Return what tells connections apart that may need different bytes of one message."""
 
@@ -126,7 +129,7 @@ def execute_message(terms: Terms, values: list[Any], timestamp: int | None) -> A
         terms.fetch_size,
         None,
         timestamp,
-        skip_meta=bool(terms.prepared.result_metadata),
+        skip_meta=bool(terms.result_metadata.it),
         result_metadata_id=terms.result_metadata_id,
     )
 

@@ -10,7 +10,7 @@ from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
 from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.binding import is_known
 from concurrent_exec.drivers.direct.driver import Driver, Profile, Routes
-from concurrent_exec.drivers.direct.plan import Plan, Terms
+from concurrent_exec.drivers.direct.plan import Plan, Same, Terms
 from concurrent_exec.run import Job
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class Planner:
         try:
             return self._plans[terms]
         except KeyError:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()  # in one step, as other threads send too
             plan = self._plans[terms] = self._make_plan(terms)
-            if len(self._plans) > _MOST_PLANS:
-                del self._plans[next(iter(self._plans))]
             return plan
 
     def _make_plan(self, terms: Terms) -> Plan | None:
@@ -144,10 +144,12 @@ class Go:
         level, serial_level = statement.consistency_level, statement.serial_consistency_level
         fetch_size = statement.fetch_size
         columns = prepared.column_metadata
+        result_metadata, result_metadata_id = self._driver.result_metadata(prepared)
         return Terms(
             prepared=prepared,
             query_id=prepared.query_id,
-            result_metadata_id=prepared.result_metadata_id,
+            result_metadata=Same(result_metadata),
+            result_metadata_id=result_metadata_id,
             consistency_level=profile.consistency_level if level is None else level,
             serial_consistency_level=(
                 profile.serial_consistency_level if serial_level is None else serial_level

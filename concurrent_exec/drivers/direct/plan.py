@@ -24,11 +24,28 @@ HEADER = Struct(">BBhBi")
 _VALUES, _PAGE_SIZE, _SERIAL_CONSISTENCY, _TIMESTAMP = 0x01, 0x04, 0x10, 0x20
 
 
+class Same:
+    """Stands for one object among others that are equal to it, and makes it hashable."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.it is other.it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+
 class Terms(NamedTuple):
     """All that decides how a statement is sent, as it is at the moment of sending."""
 
     prepared: Any
     query_id: bytes
+    result_metadata: Same
+    """The columns of its rows, for an answer that leaves them out as the id says that we know."""
     result_metadata_id: bytes | None
     consistency_level: int
     serial_consistency_level: int | None
@@ -53,6 +70,7 @@ class Plan:
         "_fits",
         "binder",
         "flags",
+        "result_metadata",
         "terms",
         "timeout",
         "timestamped",
@@ -63,6 +81,7 @@ class Plan:
         self.terms = terms
         self.timeout = math.inf if terms.timeout is None else terms.timeout
         """Seconds that an answer may take."""
+        self.result_metadata = terms.result_metadata.it
         prepared = terms.prepared
         columns = prepared.column_metadata or ()
         self._columns = len(columns)

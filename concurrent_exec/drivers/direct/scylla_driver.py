@@ -21,7 +21,7 @@ from concurrent_exec.drivers.direct.driver import (
     profile_of,
 )
 from concurrent_exec.drivers.direct.known import takes
-from concurrent_exec.drivers.direct.plan import Terms
+from concurrent_exec.drivers.direct.plan import COMPRESSED, Terms
 
 _decode_message = ProtocolHandler.decode_message
 _FEATURES_ARE_ENCODED = takes(ProtocolHandler.encode_message, "protocol_features")
@@ -59,6 +59,12 @@ class ScyllaDriver:
             return None
         return connection
 
+    def result_metadata(self, prepared: Any) -> tuple[Any, bytes | None]:
+        if hasattr(prepared, "result_metadata_and_id"):
+            pair: tuple[Any, bytes | None] = prepared.result_metadata_and_id
+            return pair
+        return prepared.result_metadata, prepared.result_metadata_id  # of 3.29.0
+
     def dialect(self, connection: Any) -> Hashable:
         features = connection.features
         return connection.protocol_version, tuple(sorted(map(repr, vars(features).items())))
@@ -85,6 +91,8 @@ class ScyllaDriver:
         decompressor: Any,
         result_metadata: Any,
     ) -> Any:
+        if flags & COMPRESSED and version < 5:  # with v5 segments are compressed, and no frames
+            body, flags = decompressor(body), flags ^ COMPRESSED
         if body == VOID_BODY and opcode == RESULT and not flags:
             return VOID
         return _decode_message(

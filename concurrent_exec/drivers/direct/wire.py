@@ -108,11 +108,11 @@ class SessionWire:
         session = self._session
         take_timestamp = session.cluster.timestamp_generator
         for job in jobs:
-            plan = go.plan(job)
-            if plan is None:
-                others.append(job)
-                continue
             try:
+                plan = go.plan(job)
+                if plan is None:
+                    others.append(job)
+                    continue
                 if type(job.statement) is PreparedStatement:
                     encoded, routing_key = plan.binder.bind(job.parameters)
                 else:
@@ -231,6 +231,8 @@ class SessionWire:
             request.target.on_answers((), [(request.job, exc)])
             return
         target = request.target
+        # The stream is free by now: if it times out later, it must not take it from another.
+        future._req_id = None
         future._set_result(target.host, target.connection, target.pool, response)
 
     def _time_out(self, request: Request) -> None:
