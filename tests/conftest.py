@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from concurrent_exec.cluster import ClusterError, LocalCassandra, cassandra_jars
 from concurrent_exec.connect import ConnectionOptions, connect
+from tests.tls import Certificate
 
 PROOF = os.environ.get("CONCURRENT_EXEC_PROOF") == "1"
 """Whether this is `make proof`: the same tests, at full size."""
@@ -70,14 +71,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def cassandra() -> Iterator[ConnectionOptions]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """What the servers of this run have for those who come with TLS."""
+    return Certificate.make(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def cassandra(certificate: Certificate) -> Iterator[ConnectionOptions]:
     """How to reach the Cassandra of this run: the user's own, else one that ends with the run."""
     if OWN_CLUSTER:
         yield ConnectionOptions.from_environment()
         return
     number = os.getpid()
     address = f"127.{100 + number % 100}.{number // 100 % 250}.1"  # no other run's
-    with LocalCassandra(port=9442, first_address=address) as started:
+    with LocalCassandra(
+        port=9442, first_address=address, settings=certificate.of_cassandra()
+    ) as started:
         yield ConnectionOptions(contact_points=tuple(started.contact_points), port=started.port)
 
 

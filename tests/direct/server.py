@@ -20,7 +20,7 @@ from typing import Any
 from cassandra.connection import locally_supported_compressions, segment_codec_lz4
 from cassandra.segment import SegmentCodec
 
-from tests.direct.tls import Certificate, TlsSocket
+from tests.tls import Certificate, TlsSocket
 
 INT, VARCHAR, UUID, INET = 0x09, 0x0D, 0x0C, 0x10
 ERROR, READY, SUPPORTED, RESULT = 0x00, 0x02, 0x06, 0x08

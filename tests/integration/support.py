@@ -112,8 +112,13 @@ class _Through(EndPointFactory):  # type: ignore[misc]
 
 
 @contextmanager
-def session_through(proxy: Way, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
-    """A session over `proxy`, and over no other way; a statement times out after 2 seconds."""
+def session_through(
+    proxy: Way, cassandra: ConnectionOptions, keyspace: str, **arguments: Any
+) -> Iterator[Any]:
+    """A session over `proxy`, and over no other way; a statement times out after 2 seconds.
+
+    arguments: go to the driver's Cluster.
+    """
     profile = ExecutionProfile(WhiteListRoundRobinPolicy([proxy.host]), request_timeout=2.0)
     options = {name: getattr(cassandra, name) for name in cassandra.__dataclass_fields__}
     options |= {"contact_points": (proxy.host,), "port": proxy.port}
@@ -123,6 +128,7 @@ def session_through(proxy: Way, cassandra: ConnectionOptions, keyspace: str) -> 
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         endpoint_factory=_Through(proxy),
         reconnection_policy=ConstantReconnectionPolicy(0.2, max_attempts=None),
+        **arguments,
     ) as session:
         yield session
 

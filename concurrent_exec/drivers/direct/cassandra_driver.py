@@ -38,8 +38,11 @@ class CassandraDriver:
     def knows_policy(self, policy: Any) -> bool:
         return routes.is_known(policy)
 
+    def keeps_order(self, terms: Terms) -> bool:
+        return False
+
     def routes(self, terms: Terms) -> routes.Routes:
-        return routes.Routes(terms.policy, terms.keyspace, self._session.cluster.metadata)
+        return routes.Routes(terms, self._session.cluster.metadata)
 
     def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
         connection = pool._connection

@@ -35,7 +35,7 @@ class Routes(Protocol):
     def refresh(self) -> None:
         """Forget what may have changed since the last go."""
 
-    def host(self, routing_key: bytes | None) -> Any:
+    def host(self, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the host that the policy's plan for a statement begins with, or None."""
 
 
@@ -51,8 +51,14 @@ class Driver(Protocol):
     def knows_policy(self, policy: Any) -> bool:
         """Say whether `routes` chooses as that load-balancing policy does."""
 
+    def keeps_order(self, terms: Terms) -> bool:
+        """Say whether replicas are taken in the ring's order where others are shuffled."""
+
     def routes(self, terms: Terms) -> Routes:
-        """Return what finds the first host of the policy's plans for statements like it."""
+        """Return what finds the first host of the policy's plans.
+
+        It serves all statements of the same policy, keyspace and table that alike keep the order.
+        """
 
     def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the connection of a host's pool for a statement, or None where there is none."""

@@ -27,7 +27,7 @@ class Planner:
         self.session = session
         self.driver = driver
         self._plans: dict[Terms, Plan | None] = {}
-        self._routes: dict[tuple[Any, str | None, str | None], Routes] = {}
+        self._routes: dict[tuple[Any, str | None, str | None, bool], Routes] = {}
 
     def plan(self, terms: Terms) -> Plan | None:
         """Return how to send under `terms`, or None where that is the driver's to do."""
@@ -51,7 +51,7 @@ class Planner:
 
     def routes(self, terms: Terms) -> Routes:
         """Return what knows which host comes first, up to date at this moment."""
-        by = terms.policy, terms.keyspace, terms.table
+        by = terms.policy, terms.keyspace, terms.table, self.driver.keeps_order(terms)
         routes = self._routes.get(by)
         if routes is None:
             if len(self._routes) >= _MOST_ROUTES:
@@ -103,7 +103,7 @@ class Go:
         routes = self._routes.get(plan)
         if routes is None:
             routes = self._routes[plan] = self._planner.routes(plan.terms)
-        host = routes.host(routing_key)
+        host = routes.host(plan.terms, routing_key)
         pool = self._planner.session._pools.get(host)
         if pool is None or pool.is_shutdown:
             return None

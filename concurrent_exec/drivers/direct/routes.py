@@ -19,6 +19,9 @@ from cassandra.policies import (
     TokenAwarePolicy,
     WhiteListRoundRobinPolicy,
 )
+from cassandra.query import BoundStatement
+
+from concurrent_exec.drivers.direct.plan import Terms
 
 _ANY_HOST = (DCAwareRoundRobinPolicy, RoundRobinPolicy, WhiteListRoundRobinPolicy)
 """Those that don't look at the statement."""
@@ -36,20 +39,25 @@ def is_known(policy: Any, *others: type) -> bool:
 
 
 class Routes:
-    """The first hosts of one policy's plans for one keyspace, for a short while.
+    """The first hosts of one policy's plans for one table, for a short while.
 
     It looks at what the policy looks at, but notes for the time of one go which hosts are up and
     near, and from go to go which replicas each part of the ring has, until the ring or the
     keyspace's replication is known to be another.
     """
 
-    def __init__(self, policy: Any, keyspace: str | None, metadata: Any) -> None:
+    def __init__(self, terms: Terms, metadata: Any, *, shuffles: bool = True) -> None:
+        """Choose for statements under terms like these.
+
+        shuffles: whether the policy may shuffle the replicas that these statements have.
+        """
+        policy = self._whole_policy = terms.policy
         while type(policy) is DefaultLoadBalancingPolicy:  # no statement of ours has a target host
             policy = policy._child_policy
         self._aware = type(policy) is TokenAwarePolicy
-        self._shuffles = self._aware and bool(policy.shuffle_replicas)
+        self._shuffles = shuffles and self._aware and bool(policy.shuffle_replicas)
         self._policy = policy._child_policy if self._aware else policy
-        self._keyspace = keyspace
+        self._keyspace = terms.keyspace
         self._metadata = metadata
         self._token_map: Any = None
         self._replicas: Any = None
@@ -76,9 +84,11 @@ class Routes:
             self._replicas = replicas
         self._eligible = [None] * len(self._tokens)
 
-    def host(self, routing_key: bytes | None) -> Any:
+    def host(self, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the host that the policy's plan for a statement begins with, or None."""
-        if routing_key is not None and self._replicas:
+        if routing_key is None or self._token_map is None:
+            return next(iter(self._policy.make_query_plan(self._keyspace, None)), None)
+        if self._replicas:
             tokens = self._tokens
             point = bisect_left(tokens, self._hash(routing_key))
             if point == len(tokens):
@@ -88,10 +98,17 @@ class Routes:
                 eligible = self._eligible[point] = self._near(point)
             if eligible:
                 return choice(eligible) if len(eligible) > 1 else eligible[0]
-        return next(iter(self._policy.make_query_plan(self._keyspace, None)), None)
+        return self._asked(terms, routing_key)
+
+    def _asked(self, terms: Terms, routing_key: bytes) -> Any:
+        """What the policy itself begins its plan with."""
+        query = BoundStatement(terms.prepared)
+        query._routing_key = routing_key
+        query.consistency_level = terms.consistency_level
+        return next(iter(self._whole_policy.make_query_plan(self._keyspace, query)), None)
 
     def _near(self, point: int) -> list[Any]:
-        """The replicas of a part of the ring that may come first."""
+        """The replicas of a part of the ring that may come first, or none: ask the policy then."""
         near = [
             host
             for host in self._replicas[self._token_map.ring[point]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+from cassandra import ConsistencyLevel
 from cassandra.policies import HostDistance, RackAwareRoundRobinPolicy
 from cassandra.protocol import ProtocolHandler
-from cassandra.query import BoundStatement
+from cassandra.tablets import Tablets
 
 from concurrent_exec.drivers.direct import routes
 from concurrent_exec.drivers.direct.driver import (
@@ -25,7 +26,11 @@ from concurrent_exec.drivers.direct.plan import COMPRESSED, Terms
 
 _decode_message = ProtocolHandler.decode_message
 _FEATURES_ARE_ENCODED = takes(ProtocolHandler.encode_message, "protocol_features")
-_NEAREST_FIRST = (HostDistance.LOCAL_RACK, HostDistance.LOCAL, HostDistance.REMOTE)
+_NEAREST_FIRST = (
+    ((HostDistance.LOCAL_RACK,), (HostDistance.LOCAL,), (HostDistance.REMOTE,))
+    if hasattr(Tablets, "table_has_tablets")  # which came with 3.29.5, too
+    else ((HostDistance.LOCAL_RACK, HostDistance.LOCAL),)
+)
 
 
 class ScyllaDriver:
@@ -43,8 +48,15 @@ class ScyllaDriver:
     def knows_policy(self, policy: Any) -> bool:
         return routes.is_known(policy, RackAwareRoundRobinPolicy)
 
+    def keeps_order(self, terms: Terms) -> bool:
+        is_lwt = getattr(terms.prepared, "is_lwt", None)
+        return (is_lwt is not None and is_lwt()) or ConsistencyLevel.is_serial(
+            terms.consistency_level
+        )
+
     def routes(self, terms: Terms) -> ScyllaRoutes:
-        return ScyllaRoutes(terms, self._session.cluster.metadata)
+        metadata = self._session.cluster.metadata
+        return ScyllaRoutes(terms, metadata, shuffles=not self.keeps_order(terms))
 
     def connection(self, pool: Any, terms: Terms, routing_key: bytes | None) -> Any:
         sharded = pool.host.sharding_info is not None and routing_key is not None
@@ -115,33 +127,29 @@ class ScyllaDriver:
 class ScyllaRoutes(routes.Routes):
     """Of the replicas those in the own rack come first, then the own data centre, then others.
 
+    Before 3.29.5 own rack and own data centre are as one, and others are the policy's to order.
     Where the table has tablets, the policy itself is asked: it looks for the tablet's replicas.
     """
 
-    def __init__(self, terms: Terms, metadata: Any) -> None:
-        super().__init__(terms.policy, terms.keyspace, metadata)
-        self._terms = terms
+    def __init__(self, terms: Terms, metadata: Any, *, shuffles: bool) -> None:
+        super().__init__(terms, metadata, shuffles=shuffles)
+        self._table = terms.keyspace, terms.table
         self._has_tablets = False
-        is_lwt = getattr(terms.prepared, "is_lwt", None)
-        if is_lwt is not None and is_lwt():
-            self._shuffles = False
 
     def refresh(self) -> None:
         super().refresh()
-        tablets = self._metadata._tablets
-        self._has_tablets = tablets.table_has_tablets(self._terms.keyspace, self._terms.table)
+        of_tables = self._metadata._tablets._tablets
+        self._has_tablets = bool(of_tables.get(self._table))
 
-    def host(self, routing_key: bytes | None) -> Any:
+    def host(self, terms: Terms, routing_key: bytes | None) -> Any:
         if not self._has_tablets or routing_key is None:
-            return super().host(routing_key)
-        query = BoundStatement(self._terms.prepared)
-        query._routing_key = routing_key
-        return next(iter(self._terms.policy.make_query_plan(self._terms.keyspace, query)), None)
+            return super().host(terms, routing_key)
+        return self._asked(terms, routing_key)
 
     def _near(self, point: int) -> list[Any]:
         replicas = [host for host in self._replicas[self._token_map.ring[point]] if host.is_up]
-        for distance in _NEAREST_FIRST:
-            near = [host for host in replicas if self._policy.distance(host) == distance]
+        for distances in _NEAREST_FIRST:
+            near = [host for host in replicas if self._policy.distance(host) in distances]
             if near:
                 return near if self._shuffles else near[:1]
         return []

@@ -38,6 +38,23 @@ class Certificate:
         context.load_cert_chain(self.certificate, self.key)
         return context
 
+    def of_cassandra(self) -> dict[str, object]:
+        """Return the settings of a Cassandra that takes TLS, and on the same port what has none."""
+        return {
+            "client_encryption_options": {
+                "enabled": True,
+                "optional": True,
+                "ssl_context_factory": {
+                    "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
+                    "parameters": {
+                        # The chain of certificates stands behind the key.
+                        "private_key": self.key.read_text() + self.certificate.read_text(),
+                        "trusted_certificates": self.certificate.read_text(),
+                    },
+                },
+            }
+        }
+
 
 class TlsSocket:
     """The server's side of a connection with TLS, for a thread that reads and others that write.
