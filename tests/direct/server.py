@@ -78,6 +78,7 @@ class Held:
     is_insert: bool
     prepared: bool
     timestamp: int | None = None
+    body: bytes = b""
     given_up: bool = False  # the test has let it time out
 
     def frame(self, opcode: int, body: bytes, stream: int | None = None) -> bytes:
@@ -252,6 +253,15 @@ class ScriptedServer:
                 self.peers.remove(peer)
             self.changed.notify_all()
 
+    def wait_for(self, number: int) -> list[Held]:
+        """Return what is held as soon as it is so many."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.held) >= number, timeout=30), self.held
+            return list(self.held)
+
+    def answer(self, held: Held, frame: bytes | None = None) -> None:
+        self.take(held).peer.send(held.success() if frame is None else frame)
+
     def take(self, held: Held) -> Held:
         """It is about to be answered."""
         with self.changed:
@@ -267,7 +277,7 @@ class ScriptedServer:
         at += 2 + (4 if peer.version >= 5 else 1)  # consistency level and flags
         (key,) = struct.unpack(">i", body[at + 6 : at + 10])  # behind their number and its size
         (timestamp,) = struct.unpack(">q", body[-8:])
-        self._held(Held(peer, stream, key, is_insert, True, timestamp))
+        self._held(Held(peer, stream, key, is_insert, True, timestamp, body))
 
     def _held(self, held: Held) -> None:
         with self.changed:

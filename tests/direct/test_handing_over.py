@@ -1,0 +1,264 @@
+"""What the driver goes on with, and that it is the statement which was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cassandra import ConsistencyLevel, OperationTimedOut
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    ResponseFuture,
+)
+from cassandra.policies import FallthroughRetryPolicy, RetryPolicy, RoundRobinPolicy
+
+from concurrent_exec import DirectExecutor, Retry
+from tests.direct.server import (
+    INSERT,
+    OVERLOADED,
+    RESULT,
+    SELECT,
+    UNPREPARED,
+    WRITE_TIMEOUT,
+    Held,
+    ScriptedServer,
+    echo,
+    text_of,
+)
+
+
+class Again(RetryPolicy):  # type: ignore[misc]
+    """Once more on the same host, whatever it was; it notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any, int]] = []
+
+    def _again(self, what: str, query: Any, retry_num: int) -> Any:
+        self.asked.append((what, query.values, retry_num))
+        return (self.RETRY, None) if retry_num == 0 else (self.RETHROW, None)
+
+    def on_write_timeout(self, query: Any, *args: Any, retry_num: int, **named: Any) -> Any:
+        return self._again("write timeout", query, retry_num)
+
+    def on_request_error(
+        self, query: Any, consistency: Any, error: Any, retry_num: int, **named: Any
+    ) -> Any:
+        return self._again("request error", query, retry_num)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    made = ScriptedServer("127.79.7.1")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=[4, 5], ids=["v4", "v5"])
+def session(server: ScriptedServer, request: pytest.FixtureRequest) -> Iterator[Any]:
+    def profile(**options: Any) -> Any:
+        return ExecutionProfile(RoundRobinPolicy(), request_timeout=60, **options)
+
+    cluster = Cluster(
+        [server.address],
+        port=server.port,
+        protocol_version=request.param,
+        schema_metadata_enabled=False,
+        token_metadata_enabled=False,
+        execution_profiles={
+            EXEC_PROFILE_DEFAULT: profile(retry_policy=FallthroughRetryPolicy()),
+            "again": profile(retry_policy=Again()),
+            "serial": profile(
+                consistency_level=ConsistencyLevel.QUORUM,
+                serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
+            ),
+        },
+        compression=False,
+    )
+    yield cluster.connect()
+    cluster.shutdown()
+    assert not server.held
+
+
+@pytest.fixture
+def executor(session: Any) -> Iterator[DirectExecutor[Any]]:
+    with DirectExecutor(session) as made:
+        yield made
+
+
+@pytest.fixture
+def insert(session: Any) -> Any:
+    return session.prepare(INSERT)
+
+
+def only_connection(session: Any) -> Any:
+    [pool] = session._pools.values()
+    [connection] = pool.get_connections()
+    return connection
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "consistency": {"consistency_level": ConsistencyLevel.TWO},
+    "serial consistency": {"serial_consistency_level": ConsistencyLevel.SERIAL},
+    "page size": {"fetch_size": 17},
+    "no pages": {"fetch_size": None},
+}
+
+
+@pytest.mark.parametrize("profile", [EXEC_PROFILE_DEFAULT, "serial"], ids=["default", "serial"])
+@pytest.mark.parametrize("text", [INSERT, SELECT])
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_the_server_gets_what_the_driver_would_send(
+    changes: dict[str, Any],
+    text: str,
+    profile: Any,
+    server: ScriptedServer,
+    session: Any,
+    executor: DirectExecutor[Any],
+) -> None:
+    statement = session.prepare(text)
+    for name, value in changes.items():
+        setattr(statement, name, value)
+    parameters = (5, "a")[: 2 if text == INSERT else 1]
+    sent = []
+    for send in (session.execute_async, executor.submit):
+        future = send(statement, parameters, execution_profile=profile)
+        [held] = server.wait_for(1)
+        sent.append(held.body[:-8])  # without the timestamp
+        server.answer(held)
+        future.result()
+    assert sent[0] == sent[1]
+
+
+def first_and_second(server: ScriptedServer, frame: Any) -> tuple[Held, Held]:
+    """Answer the one statement that waits, and return it and what is sent next."""
+    [first] = server.wait_for(1)
+    server.answer(first, frame(first))
+    [second] = server.wait_for(1)
+    server.answer(second)
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"), [(WRITE_TIMEOUT, "write timeout"), (OVERLOADED, "request error")]
+)
+def test_what_the_retry_policy_sends_again_is_the_same(
+    code: int,
+    asked: str,
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: DirectExecutor[Any],
+) -> None:
+    policy = session.get_execution_profile("again").retry_policy
+    future = executor.submit(insert, (7, "a"), execution_profile="again")
+    first, second = first_and_second(server, lambda held: held.error(code))
+    assert not list(future.result(30))
+    assert first.body == second.body
+    assert policy.asked == [(asked, [b"\0\0\0\7", b"a"], 0)]
+
+
+def test_what_our_retry_sends_again_has_the_first_timestamp(
+    server: ScriptedServer, insert: Any, executor: DirectExecutor[Any]
+) -> None:
+    retry = Retry(initial_backoff=0.001)
+    future = executor.submit(insert, (7, "a"), retry=retry, assume_idempotent=True)
+    first, second = first_and_second(server, lambda held: held.error(OVERLOADED))
+    assert not list(future.result(30))
+    assert first.body == second.body
+
+
+def test_what_is_unknown_to_the_server_is_prepared_anew(
+    server: ScriptedServer, insert: Any, executor: DirectExecutor[Any]
+) -> None:
+    future = executor.submit(insert, (7, "a"))
+    prepared = len(server.prepared)
+    first, second = first_and_second(server, lambda held: held.error(UNPREPARED))
+    assert not list(future.result(30))
+    assert server.prepared[prepared:] == [INSERT]
+    assert first.body == second.body
+
+
+def test_a_further_page_is_told_of(
+    server: ScriptedServer, session: Any, executor: DirectExecutor[Any]
+) -> None:
+    future = executor.submit(session.prepare(SELECT), (7,))
+    [held] = server.wait_for(1)
+    server.answer(held, held.frame(RESULT, echo(7, more=b"state")))
+    result = future.result(30)
+    assert result.has_more_pages
+    assert result.paging_state == b"state"
+    rows = iter(result)
+    assert next(rows).value == text_of(7)
+
+
+def test_what_is_never_answered_times_out_and_keeps_its_stream(
+    server: ScriptedServer, session: Any, insert: Any, executor: DirectExecutor[Any]
+) -> None:
+    future = executor.submit(insert, (7, "a"), timeout=0.05)
+    [held] = server.wait_for(1)
+    assert isinstance(future.exception(30), OperationTimedOut)
+    connection = only_connection(session)
+    assert held.stream in connection.orphaned_request_ids
+    assert held.stream not in connection.request_ids
+    server.answer(held)
+
+
+def test_what_times_out_as_the_driver_goes_on_with_it_takes_no_other_ones_stream(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: DirectExecutor[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = only_connection(session)
+    with monkeypatch.context() as patch:
+        patch.setattr(ResponseFuture, "_retry_task", lambda *args: None)  # never sent again
+        first = executor.submit(insert, (1, "a"), timeout=0.3, execution_profile="again")
+        [held] = server.wait_for(1)
+        server.answer(held, held.error(OVERLOADED))
+        while connection.in_flight:
+            pass
+        with connection.lock:
+            connection.request_ids.remove(held.stream)
+            connection.request_ids.appendleft(held.stream)
+        second = executor.submit(insert, (2, "a"))
+        [other] = server.wait_for(1)
+        assert other.stream == held.stream
+        assert isinstance(first.exception(30), OperationTimedOut)
+    server.answer(other)
+    assert not list(second.result(5))
+    assert not connection.orphaned_request_ids
+
+
+def test_what_was_sent_before_the_connection_broke_is_not_sent_again(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: DirectExecutor[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the rest goes through the driver."""
+    connection = only_connection(session)
+    push, pushed = connection.push, []
+
+    def breaks_once(data: bytes) -> None:
+        pushed.append(data)
+        if len(pushed) == 3:
+            raise OSError("broken")
+        push(data)
+
+    monkeypatch.setattr(connection, "push", breaks_once)
+    count = 40
+    results = executor.map(insert, [(key, "x" * 400) for key in range(count)])
+    held = server.wait_for(count)
+    assert len(pushed) > 3
+    assert sorted(each.key for each in held) == list(range(count))
+    assert len({each.stream for each in held}) == count
+    for each in held:
+        server.answer(each)
+    assert len(results.all()) == count
+    assert connection.in_flight == 0
