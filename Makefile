@@ -20,10 +20,13 @@ PYTEST_ARGS ?=
 PROOF_TIMEOUT ?= 1800
 
 VENVS := $(DRIVERS:%=.venv/%/complete)
+OLDEST_VENVS := $(DRIVERS:%=.venv/oldest-%/complete)
 TESTS := $(DRIVERS:%=test-%)
 PROOFS := $(DRIVERS:%=proof-%)
 PERFS := $(DRIVERS:%=perf-%)
 TYPES := $(DRIVERS:%=types-%)
+OLDEST := $(DRIVERS:%=test-oldest-%)
+OLDEST_VERSION := 3.29.0
 TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo perf)
 
 MAKEFLAGS += --no-builtin-rules
@@ -38,8 +41,8 @@ endif
 # little more than half as long. The output of each comes whole when it has ended.
 AT_ONCE := $(MAKE) --no-print-directory --jobs --output-sync=target NO_STEPS=1
 
-.PHONY: help demo test proof perf lint types format constraints clean FORCE \
-	check-tools check-python check-cassandra check-go $(TESTS) $(PROOFS) $(PERFS) $(TYPES)
+.PHONY: help demo test test-oldest proof perf lint types format constraints clean FORCE \
+	check-tools check-python check-cassandra check-go $(TESTS) $(OLDEST) $(PROOFS) $(PERFS) $(TYPES)
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -58,7 +61,16 @@ test: check-tools check-go lint types ## lint, check types and run all tests on 
 $(TESTS): test-%: .venv/%/complete
 	.venv/$*/bin/python -m pytest -o cache_dir=.pytest_cache/$* $(PYTEST_ARGS)
 
-proof: check-tools check-go $(PROOFS) ## run the same proofs on both drivers at full size
+# The drivers' internals that DirectExecutor relies on are the oldest version's as well. All else in
+# these environments is as in the others, but for geomet, of which the old drivers want an old one.
+test-oldest: check-tools $(OLDEST) ## test what touches the drivers' internals on the oldest drivers
+
+$(OLDEST): test-oldest-%: .venv/oldest-%/complete
+	.venv/oldest-$*/bin/python -m pytest -o cache_dir=.pytest_cache/oldest-$* \
+		tests/direct tests/integration tests/test_properties.py -k 'direct or test_ways' \
+		$(PYTEST_ARGS)
+
+proof: check-tools check-go test-oldest $(PROOFS) ## run the same proofs on both drivers at full size
 
 $(PROOFS): proof-%: .venv/%/complete
 	CONCURRENT_EXEC_PROOF=1 .venv/$*/bin/python -m pytest --timeout=$(PROOF_TIMEOUT) \
@@ -113,6 +125,19 @@ $(VENVS): .venv/%/complete: setup.cfg setup.py constraints/%.txt .venv/interpret
 	.venv/$*/bin/python -m pip install --quiet --constraint constraints/$*.txt \
 		--use-pep517 --no-build-isolation --editable '.[$*,$(EXTRAS)]'
 	.venv/$*/bin/python -m pip check
+	touch $@
+
+$(OLDEST_VENVS): .venv/oldest-%/complete: setup.cfg setup.py constraints/%.txt .venv/interpreter
+	rm -rf .venv/oldest-$*
+	$(PYTHON) -m venv .venv/oldest-$*
+	sed -e 's/^$*-driver==.*/$*-driver==$(OLDEST_VERSION)/' -e '/^geomet==/d' \
+		constraints/$*.txt >.venv/oldest-$*/constraints.txt
+	.venv/oldest-$*/bin/python -m pip install --quiet \
+		--constraint .venv/oldest-$*/constraints.txt setuptools
+	.venv/oldest-$*/bin/python -m pip install --quiet \
+		--constraint .venv/oldest-$*/constraints.txt \
+		--use-pep517 --no-build-isolation --editable '.[$*,$(EXTRAS)]'
+	.venv/oldest-$*/bin/python -m pip check
 	touch $@
 
 # What an environment is bound to besides its list of packages: the interpreter and the place.

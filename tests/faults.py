@@ -1,8 +1,9 @@
 """Deliberate faults: proof that the suite can fail.
 
-Each fault breaks the core in one place, in a copy; the suite is run against the copy, and the
-first test that fails is the one that caught it. `python -m tests.faults` prints the table that
-stands in docs/faults.md, and fails if a fault goes unnoticed.
+Each fault breaks the core, or what `DirectExecutor` does with a driver's connections, in one place,
+in a copy; the suite is run against the copy, and the first test that fails is the one that caught
+it. `python -m tests.faults` prints the table that stands in docs/faults.md, and fails if a fault
+goes unnoticed; `python -m tests.faults drivers/direct` does so for the faults of those files.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ SUITE = [
     "tests/test_ordering.py",
     "tests/test_limits.py",
 ]
+DIRECT_SUITE = [
+    "tests/direct/test_routes.py",
+    "tests/direct/test_fitting.py",
+    "tests/direct/test_handing_over.py",
+    "tests/direct/test_streams.py",
+]
+"""For what is in `drivers/direct`."""
 
 _TRIVIAL = "tests/test_properties.py::test_the_deliberate_faults_still_have_their_places"
 """Fails in every broken copy."""
@@ -42,6 +50,10 @@ class Fault:
     file: str
     right: str
     wrong: str
+
+    @property
+    def suite(self) -> list[str]:
+        return DIRECT_SUITE if self.file.startswith("drivers/direct/") else SUITE
 
 
 FAULTS = [
@@ -395,6 +407,108 @@ FAULTS = [
         "                and gate.in_flight > 0\n",
         "",
     ),
+    Fault(
+        "a timeout frees the stream, though the answer may still come",
+        "drivers/direct/wire.py",
+        "        future._on_timeout()\n",
+        "        future._on_timeout()\n"
+        "        request.target.connection.orphaned_request_ids.discard(request.stream)\n"
+        "        request.target.connection.request_ids.appendleft(request.stream)\n"
+        "        request.target.connection.in_flight -= 1\n",
+    ),
+    Fault(
+        "a stream is taken whose late answer may still come",
+        "drivers/direct/connections.py",
+        "            while stream in waiting or stream in orphaned:\n",
+        "            while stream in waiting:\n",
+    ),
+    Fault(
+        "a stream is taken that another statement has",
+        "drivers/direct/connections.py",
+        "            while stream in waiting or stream in orphaned:\n",
+        "            while stream in orphaned:\n",
+    ),
+    Fault(
+        "what the driver goes on with keeps a claim on its stream",
+        "drivers/direct/wire.py",
+        "        future._req_id = None\n        future._set_result",
+        "        future._set_result",
+    ),
+    Fault(
+        "what the driver sends again has a new timestamp",
+        "drivers/direct/wire.py",
+        "        future.message.timestamp = request.timestamp\n",
+        "",
+    ),
+    Fault(
+        "what we send again has a new timestamp",
+        "drivers/direct/wire.py",
+        "                        job.timestamp = timestamp\n",
+        "                        pass\n",
+    ),
+    Fault(
+        "the retry policy is not asked",
+        "drivers/direct/wire.py",
+        "        future._set_result(target.host, target.connection, target.pool, response)\n",
+        "        _give_back(target, 1)\n        future._set_final_exception(response)\n",
+    ),
+    Fault(
+        "an answer does not count down what is in flight",
+        "drivers/direct/wire.py",
+        "            connection.in_flight -= number - 1\n",
+        "            pass\n",
+    ),
+    Fault(
+        "further pages are forgotten",
+        "drivers/direct/driver.py",
+        "        and response.paging_state is None\n",
+        "",
+    ),
+    Fault(
+        "the serial consistency is forgotten",
+        "drivers/direct/go.py",
+        "profile.serial_consistency_level if serial_level is None else serial_level",
+        "None",
+    ),
+    Fault(
+        "a listener does not see the requests",
+        "drivers/direct/driver.py",
+        '            getattr(listener[0], "__func__", None) is FirstTimestamps._on_request\n',
+        "            True\n",
+    ),
+    Fault(
+        "with v5 a body is compressed, too",
+        "drivers/direct/connections.py",
+        "        compressor, codec = None, connection._segment_codec\n",
+        "        codec = connection._segment_codec\n",
+    ),
+    Fault(
+        "with v4 a compressed body is not said to be one",
+        "drivers/direct/connections.py",
+        "request.plan.flags\n        if compressor is not None:\n"
+        "            body, flags = compressor(body), flags | COMPRESSED\n",
+        "request.plan.flags\n        if compressor is not None:\n"
+        "            body, flags = compressor(body), flags\n",
+    ),
+    Fault(
+        "what a broken connection has taken is sent again",
+        "drivers/direct/connections.py",
+        "        _unregister(connection, requests[pushed:taken])\n"
+        "        if not pushed or not isinstance(exc, Exception):\n",
+        "        _unregister(connection, requests[:taken])\n        if True:\n",
+    ),
+    Fault(
+        "no timeout is watched for",
+        "drivers/direct/wire.py",
+        "            self._sweeper.by(min(request.deadline for request in requests))\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a key beyond the last token is not the first one's",
+        "drivers/direct/routes.py",
+        "                point = 0\n",
+        "                point -= 1\n",
+    ),
 ]
 
 
@@ -423,7 +537,7 @@ def caught_by(fault: Fault) -> str | None:
                 "-v",
                 "--timeout=40",
                 f"--deselect={_TRIVIAL}",
-                *SUITE,
+                *fault.suite,
             ],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -449,10 +563,12 @@ def unplaced() -> list[str]:
 
 
 def main() -> int:
-    """Print the table of faults; return how many went unnoticed."""
+    """Print the table of faults, of all or those of the files named; return how many got by."""
     print("| fault | where | caught by |\n| --- | --- | --- |")
     unnoticed = 0
     for fault in FAULTS:
+        if not fault.file.startswith(tuple(sys.argv[1:]) or ""):
+            continue
         test = caught_by(fault)
         unnoticed += test is None
         print(f"| {fault.what} | {fault.file} | {test or '**nothing**'} |", flush=True)

@@ -127,15 +127,15 @@ class Peer:
 
     def halves(self, data: bytes, cut: int) -> tuple[Callable[[], None], Callable[[], None]]:
         """Return what sends a first part of an answer, and what sends the rest before all else."""
+        send: Callable[[bytes], object] = self.socket.sendall
+        first, last = 1, 1
         if isinstance(self.socket, TlsSocket) and cut % 2:
             data = self.socket.encrypted(data)
             send, first, last = self.socket.send_encrypted, 0, 0
-        else:
-            send, first, last = self.socket.sendall, 1, 1
-            if self.segments:
-                # Both drivers lose the first bytes of a segment where a read ends within its
-                # header; and with lz4 they take one that did not compress for two bytes shorter.
-                first, last = self.codec.header_length_with_crc, 3
+        elif self.segments:
+            # Both drivers lose the first bytes of a segment where a read ends within its header;
+            # and with lz4 they take one that did not compress for two bytes shorter.
+            first, last = self.codec.header_length_with_crc, 3
         at = first + cut // 2 % (len(data) - first - last)
         return partial(self._send, send, data[:at]), partial(self._send, send, data[at:])
 

@@ -220,7 +220,7 @@ def test_what_times_out_as_the_driver_goes_on_with_it_takes_no_other_ones_stream
         first = executor.submit(insert, (1, "a"), timeout=0.3, execution_profile="again")
         [held] = server.wait_for(1)
         server.answer(held, held.error(OVERLOADED))
-        while connection.in_flight:
+        while not connection.request_ids.count(held.stream):
             pass
         with connection.lock:
             connection.request_ids.remove(held.stream)
@@ -232,6 +232,32 @@ def test_what_times_out_as_the_driver_goes_on_with_it_takes_no_other_ones_stream
     server.answer(other)
     assert not list(second.result(5))
     assert not connection.orphaned_request_ids
+
+
+def test_a_late_answer_is_not_the_next_statements(
+    server: ScriptedServer, session: Any, executor: DirectExecutor[Any]
+) -> None:
+    """Even where the driver has its stream among the free ones, after an answer too many."""
+    connection, select = only_connection(session), session.prepare(SELECT)
+    first = executor.submit(select, (1,))
+    [held] = server.wait_for(1)
+    server.answer(held, held.success() * 2)
+    first.result(30)
+    while connection.request_ids.count(held.stream) < 2:
+        pass
+    with connection.lock:
+        for _ in range(2):
+            connection.request_ids.remove(held.stream)
+        connection.request_ids.extendleft([held.stream] * 2)
+    second = executor.submit(select, (2,), timeout=0.05)
+    [late] = server.wait_for(1)
+    assert late.stream == held.stream
+    assert isinstance(second.exception(30), OperationTimedOut)
+    third = executor.submit(select, (3,))
+    _, other = server.wait_for(2)
+    server.answer(late)
+    server.answer(other)
+    assert third.result(30).one().value == text_of(3)
 
 
 def test_what_was_sent_before_the_connection_broke_is_not_sent_again(

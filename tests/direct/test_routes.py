@@ -141,10 +141,12 @@ class World:
     def planner(self) -> Planner:
         session = SimpleNamespace(cluster=self.cluster)
         if driver_name() == "cassandra-driver":
-            from concurrent_exec.drivers.direct.cassandra_driver import CassandraDriver as Driver
-        else:
-            from concurrent_exec.drivers.direct.scylla_driver import ScyllaDriver as Driver
-        return Planner(session, Driver(session))
+            from concurrent_exec.drivers.direct.cassandra_driver import CassandraDriver
+
+            return Planner(session, CassandraDriver(session))
+        from concurrent_exec.drivers.direct.scylla_driver import ScyllaDriver
+
+        return Planner(session, ScyllaDriver(session))
 
 
 def prepared(*, keyed: bool = True) -> Any:

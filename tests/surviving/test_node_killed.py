@@ -24,7 +24,7 @@ from cassandra.policies import (
 )
 from cassandra.query import tuple_factory
 
-from concurrent_exec import CallbackExecutor, Executor, Results
+from concurrent_exec import CallbackExecutor, DirectExecutor, Executor, Results
 from concurrent_exec.cluster import LocalCassandra, Node
 from concurrent_exec.connect import ConnectionOptions, connect
 from tests.conftest import PROOF, REQUEST_TIMEOUT
@@ -185,6 +185,26 @@ def begin(executor: Executor[Any], stock: Ledger, crash: Crash, pool: ThreadPool
         "reads with Retry": run(stock.select, reads, read_right, **careful),
     }
     return Trial(executor, once, again, runs)
+
+
+def test_each_statement_goes_to_a_replica(session: Any) -> None:
+    """One of three nodes has it: what another coordinates went there by mistake."""
+    keyspace, count = f"{KEYSPACE}_once", 300
+    session.execute(
+        f"CREATE KEYSPACE {keyspace} WITH replication = "
+        "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+    )
+    session.execute(f"CREATE TABLE {keyspace}.rows (key int PRIMARY KEY)")
+    select = session.prepare(f"SELECT key FROM {keyspace}.rows WHERE key = ?")
+    metadata = session.cluster.metadata
+    coordinators = set()
+    with DirectExecutor(session) as executor:
+        results = executor.map(select, [(key,) for key in range(count)]).all()
+    for key, result in enumerate(results):
+        host = result.unwrap().response_future.coordinator_host
+        assert [host] == list(metadata.get_replicas(keyspace, select.bind((key,)).routing_key))
+        coordinators.add(host)
+    assert len(coordinators) == 3
 
 
 def test_what_is_told_of_writes_and_reads_is_true(

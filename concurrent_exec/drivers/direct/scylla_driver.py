@@ -50,9 +50,8 @@ class ScyllaDriver:
 
     def keeps_order(self, terms: Terms) -> bool:
         is_lwt = getattr(terms.prepared, "is_lwt", None)
-        return (is_lwt is not None and is_lwt()) or ConsistencyLevel.is_serial(
-            terms.consistency_level
-        )
+        is_serial = ConsistencyLevel.is_serial(terms.consistency_level)
+        return bool(is_serial or (is_lwt is not None and is_lwt()))
 
     def routes(self, terms: Terms) -> ScyllaRoutes:
         metadata = self._session.cluster.metadata
