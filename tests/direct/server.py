@@ -171,6 +171,8 @@ class Peer:
                 self.version = version & 0x7F
                 body = self._read(length)
                 if flags & COMPRESSED:
+                    if self.segments:
+                        raise OSError("with v5 segments are compressed, and no frames")
                     body = locally_supported_compressions["lz4"][1](body)
                 self.server.received(self, stream, opcode, body)
         except (OSError, EOFError):

@@ -100,11 +100,11 @@ def only_connection(session: Any) -> Any:
 
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "as it is": {},
+    "unchanged": {},
     "consistency": {"consistency_level": ConsistencyLevel.TWO},
-    "serial consistency": {"serial_consistency_level": ConsistencyLevel.SERIAL},
-    "page size": {"fetch_size": 17},
-    "no pages": {"fetch_size": None},
+    "serial": {"serial_consistency_level": ConsistencyLevel.SERIAL},
+    "pages": {"fetch_size": 17},
+    "unpaged": {"fetch_size": None},
 }
 
 
@@ -143,7 +143,9 @@ def first_and_second(server: ScriptedServer, frame: Any) -> tuple[Held, Held]:
 
 
 @pytest.mark.parametrize(
-    ("code", "asked"), [(WRITE_TIMEOUT, "write timeout"), (OVERLOADED, "request error")]
+    ("code", "asked"),
+    [(WRITE_TIMEOUT, "write timeout"), (OVERLOADED, "request error")],
+    ids=["timeout", "overload"],
 )
 def test_what_the_retry_policy_sends_again_is_the_same(
     code: int,
