@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from cassandra.cqltypes import VectorType
 from cassandra.query import UNSET_VALUE
 from cassandra.util import Date, Duration, Time, sortedset, uuid_from_time
 
@@ -59,6 +60,8 @@ SAMPLES: dict[str, list[Any]] = {
     "vector<float, 3>": [[0.0, 1.5, -2.5], [1.0, 2.0, 3.0]],
     "vector<text, 2>": [["a", "a longer one"]],
 }
+if not hasattr(VectorType, "serial_size"):  # 3.29.0 encodes only vectors of a fixed size right
+    del SAMPLES["vector<text, 2>"]
 
 
 def plain(value: Any) -> Any:
