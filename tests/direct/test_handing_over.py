@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from cassandra.cluster import (
 from cassandra.policies import FallthroughRetryPolicy, RetryPolicy, RoundRobinPolicy
 
 from concurrent_exec import DirectExecutor, Retry
+from concurrent_exec.drivers.direct.wire import SessionWire
 from tests.direct.server import (
     INSERT,
     OVERLOADED,
@@ -234,6 +236,30 @@ def test_what_times_out_as_the_driver_goes_on_with_it_takes_no_other_ones_stream
     server.answer(other)
     assert not list(second.result(5))
     assert not connection.orphaned_request_ids
+
+
+def test_no_timer_is_left_where_the_end_comes_before_the_sending_is_done(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: DirectExecutor[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = only_connection(session)
+    push, wire = connection.push, executor._wire
+
+    def answered_at_once(data: bytes) -> None:
+        push(data)
+        [held] = server.wait_for(1)
+        server.answer(held)
+        while connection.in_flight:
+            pass
+        wire.close()
+
+    monkeypatch.setattr(connection, "push", answered_at_once)
+    assert not list(executor.submit(insert, (1, "a")).result(30))
+    assert isinstance(wire, SessionWire)
+    assert wire._sweeper._at == math.inf
 
 
 def test_a_late_answer_is_not_the_next_statements(

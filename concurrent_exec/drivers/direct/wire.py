@@ -149,6 +149,8 @@ class SessionWire:
             sent = 0
         if sent:
             self._sweeper.by(min(request.deadline for request in requests))
+            if self._closing:  # all may have been answered, and the timer let go, before it was set
+                self.close()
         unsent = requests[sent:]
         self._waiting.difference_update(unsent)
         return [request.job for request in unsent]
