@@ -95,18 +95,23 @@ class Gate:
                 if rate is not None and (pause := rate.wait(now)) > 0 and not self._turn_to_free():
                     break
                 work = turns[0]
-                job = work.next_job()
-                if job is None:
+                if most == 1 or rate is not None or len(turns) > 1:
+                    # One at a time where they take turns, or a rate has to be asked for each.
+                    job = work.next_job()
+                    taken = [] if job is None else [job]
+                else:
+                    taken = work.next_jobs(min(most - len(jobs), self.limit - self.in_flight))
+                if not taken:
                     gone.append(turns.popleft())
                     work.has_turn = False
                     gone.append(work.unwanted())
                 else:
                     if len(turns) > 1:
                         turns.rotate(-1)
-                    self.in_flight += 1
+                    self.in_flight += len(taken)
                     if rate is not None and not work.expired:
                         rate.take(now)
-                    jobs.append(job)
+                    jobs += taken
             if pause > 0 and turns and not self._holding_back and self.in_flight < self.limit:
                 self._holding_back = True
                 self.telling += 1
@@ -119,9 +124,9 @@ class Gate:
             self.told()
         return jobs
 
-    def give_back(self) -> None:
-        """Return a permit. Lock held."""
-        self.in_flight -= 1
+    def give_back(self, permits: int = 1) -> None:
+        """Return permits. Lock held."""
+        self.in_flight -= permits
         if self.idle.tickets:
             self._tell_if_idle()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, cast
@@ -170,6 +170,25 @@ class Run(Work):
                 self._ring()  # which `_made_room` put off while there was more in store
         return job
 
+    def next_jobs(self, most: int) -> list[Job]:
+        if self.source.items is None or self._ready or self._released or self._due:
+            return super().next_jobs(most)
+        if not self.may_bring_more:
+            return []
+        try:
+            pairs = self.source.pairs_at(self.pulled, min(most, self.room))
+        except InvalidItemError:
+            return super().next_jobs(most)  # those before it, and then its error
+        sending = self._sending
+        jobs = [
+            Job(self, index, statement, parameters, sending)
+            for index, (statement, parameters) in enumerate(pairs, self.pulled)
+        ]
+        self.pulled += len(jobs)
+        self.started += len(jobs)
+        self._in_flight += len(jobs)
+        return jobs
+
     def unwanted(self) -> object:
         # The finaliser of dropped results takes no lock, and so lets nothing go. The jobs refer
         # to the run: it would be left to the collector, with every statement pulled ahead.
@@ -233,6 +252,20 @@ class Run(Work):
         if job.lane is not None:
             self._leave_lane(job, success)
         return self._progress(), discarded
+
+    def conclude_successes(self, outcomes: Sequence[tuple[Job, Any]]) -> list[tuple[Told, object]]:
+        if self._budget is not None or self.lanes is not None:
+            return super().conclude_successes(outcomes)
+        self._in_flight -= len(outcomes)
+        self._succeeded += len(outcomes)
+        if not self.closed:
+            put = self.sink.put
+            to_take = [put(job.index, ExecutionResult(True, value)) for job, value in outcomes]
+            if any(to_take):
+                self.consumers.wake_all()
+        if self.sink.delivers_at_once:
+            self._made_room()
+        return [(self._progress(), None)]
 
     def abort(self, error: BaseException) -> None:
         """End the run with `error`, which a policy or limiter of the caller's has raised."""

@@ -67,6 +67,18 @@ class Source:
             return item[0], item[1]
         raise InvalidItemError(index, "was replaced by no pair while the run was under way")
 
+    def pairs_at(self, first: int, most: int) -> list[tuple[Any, Any]]:
+        """Return up to `most` pairs of `items` from `first` on, as `pair_at` returns one.
+
+        Raises InvalidItemError where any of them is no pair any more, or has gone.
+        """
+        assert self.items is not None
+        last = max(first, min(first + most, len(self.items)))
+        if self._statement is None:
+            return [self.pair_at(index) for index in range(first, last)]
+        statement = self._statement
+        return [(statement, item) for item in self.items[first:last]]
+
     @classmethod
     def of_pairs(cls, statements_and_parameters: Iterable[Any]) -> Source:
         """Return the source of an iterable of (statement, parameters) pairs.

@@ -47,6 +47,13 @@ class Work(ABC):
     def next_job(self) -> Job | None:
         """Return a job to send now, or None. Lock held."""
 
+    def next_jobs(self, most: int) -> list[Job]:
+        """Return up to `most` jobs to send now, as `next_job` returns one. Lock held."""
+        jobs: list[Job] = []
+        while len(jobs) < most and (job := self.next_job()) is not None:
+            jobs.append(job)
+        return jobs
+
     @abstractmethod
     def queued(self) -> int:
         """Return how many jobs are there to be sent and have no permit. Lock held."""
@@ -92,6 +99,10 @@ class Work(ABC):
 
         Returns whom to tell, and what to drop, after the lock is released. Lock held.
         """
+
+    def conclude_successes(self, outcomes: Sequence[tuple[Job, Any]]) -> list[tuple[Told, object]]:
+        """Take the results of jobs that have succeeded, as `conclude` takes one. Lock held."""
+        return [self.conclude(job, True, value) for job, value in outcomes]
 
     @abstractmethod
     def may_wait(self, job: Job, delay: float) -> bool:
@@ -218,13 +229,17 @@ def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
         for job, value in outcomes:
             job.succeed(value)
         return
+    by_work: dict[Work, list[tuple[Job, Any]]] = {}
     concluded: list[tuple[Told, object]] = []
     with gate.lock:
-        for job, value in outcomes:
+        for outcome in outcomes:
+            job = outcome[0]
             if not job.settled:
                 job.settled = True
-                concluded.append(job.work.conclude(job, True, value))
-                gate.give_back()
+                by_work.setdefault(job.work, []).append(outcome)
+        for work, succeeded in by_work.items():
+            concluded += work.conclude_successes(succeeded)
+            gate.give_back(len(succeeded))
     callbacks = [callback for callback, _ in concluded if callback is not None]
     del concluded  # outside the lock: the statements it discards are the user's objects
     for callback in callbacks:
