@@ -47,6 +47,7 @@ from concurrent_exec.run import Results
 
 if TYPE_CHECKING:
     from concurrent_exec.comparing import Comparison, compare
+    from concurrent_exec.drivers.coalescing import CoalescingConnection
 
 __version__ = version("concurrent-exec")
 
@@ -54,11 +55,15 @@ del _drivers
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when used: most programs never compare.
+    # Imported when used: most programs never compare, and not every driver has libev.
     if name in ("Comparison", "compare"):
         from concurrent_exec import comparing
 
         return getattr(comparing, name)
+    if name == "CoalescingConnection":
+        from concurrent_exec.drivers import coalescing
+
+        return coalescing.CoalescingConnection
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -67,6 +72,7 @@ __all__ = [
     "BatchExecutor",
     "CallbackExecutor",
     "Clock",
+    "CoalescingConnection",
     "Comparison",
     "ConcurrentExecError",
     "DeadlineExceededError",

@@ -6,15 +6,21 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import cassandra.concurrent as helper
 
-from concurrent_exec import BatchExecutor, CallbackExecutor, DirectExecutor, ThreadExecutor
+from concurrent_exec import (
+    BatchExecutor,
+    CallbackExecutor,
+    CoalescingConnection,
+    DirectExecutor,
+    ThreadExecutor,
+)
 from concurrent_exec.comparing.measuring import Note, Play, TimedSession, limit_or_timing
-from concurrent_exec.connect import ConnectionOptions
+from concurrent_exec.connect import ConnectionOptions, connect
 from perf import peers
 from perf.workloads import Bound
 
@@ -162,6 +168,14 @@ def _executor(
     return play
 
 
+def _coalescing(bench: Bench, *, way: Way) -> Play:
+    """A way on a session of its own, whose connections join what they send."""
+    session = bench.cleanups.enter_context(
+        connect(bench.options, compression=False, connection_class=CoalescingConnection)
+    )
+    return way(replace(bench, bound=Bound(session, bench.bound.workload)))
+
+
 def _both(
     name: str, make: Callable[..., Any], *, most: int = 10_000, times: int = 1
 ) -> dict[str, Way]:
@@ -172,12 +186,7 @@ def _both(
     }
 
 
-WAYS: dict[str, Way] = {
-    HELPER: partial(_helper, stream=False),
-    "drivers' helper, generator": partial(_helper, stream=True),
-    "bare chain": partial(_chain, break_cycle=False),
-    "bare chain, cycle broken": partial(_chain, break_cycle=True),
-    "ThreadPoolExecutor.map": _thread_pool,
+_OURS: dict[str, Way] = {
     **_both("CallbackExecutor", CallbackExecutor),
     **_both("ThreadExecutor", ThreadExecutor, most=THREADS),
     **_both("DirectExecutor", DirectExecutor),
@@ -187,6 +196,19 @@ WAYS: dict[str, Way] = {
         partial(BatchExecutor, batch_mode="replica_set"),
         times=10,
     ),
+}
+
+WAYS: dict[str, Way] = {
+    HELPER: partial(_helper, stream=False),
+    "drivers' helper, generator": partial(_helper, stream=True),
+    "bare chain": partial(_chain, break_cycle=False),
+    "bare chain, cycle broken": partial(_chain, break_cycle=True),
+    "ThreadPoolExecutor.map": _thread_pool,
+    **_OURS,
+    **{
+        f"{name}, coalescing": partial(_coalescing, way=_OURS[f"{name}, list"])
+        for name in ("CallbackExecutor", "DirectExecutor")
+    },
     "acsylla by hand": partial(peers.way, peer=peers.Acsylla),
     "scylladb-rs-driver by hand": partial(peers.way, peer=peers.RustDriver),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from cassandra.policies import ConstantReconnectionPolicy, RoundRobinPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import concurrent_exec
 from concurrent_exec import DirectExecutor
 from tests.conftest import PROOF
 from tests.direct.server import (
@@ -50,9 +52,13 @@ class Way(NamedTuple):
     protocol_version: int
     compressed: bool
     tls: bool
+    coalescing: bool
 
 
-WAYS = [Way(*way) for way in product((4, 5), (False, True), (False, True))]
+BOTH = (False, True)
+HAS_LIBEV = find_spec("cassandra.io.libevwrapper") is not None
+"""Not cassandra-driver 3.29.0: it can't coalesce."""
+WAYS = [Way(*way) for way in product((4, 5), BOTH, BOTH, BOTH if HAS_LIBEV else (False,))]
 ANY_WAY = st.sampled_from(WAYS)
 
 
@@ -61,7 +67,11 @@ class Connected:
 
     def __init__(self, way: Way, number: int, certificate: Certificate) -> None:
         place = 1 + WAYS.index(way)
-        self.server = ScriptedServer(f"127.79.{place}.{number}", certificate if way.tls else None)
+        self.server = ScriptedServer(
+            f"127.79.{place}.{number}",
+            certificate if way.tls else None,
+            cuts_anywhere=way.coalescing,
+        )
         profile = ExecutionProfile(RoundRobinPolicy(), request_timeout=QUIET * 2)
         self.cluster = Cluster(
             [self.server.address],
@@ -73,6 +83,7 @@ class Connected:
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             compression="lz4" if way.compressed else False,
             ssl_context=certificate.client() if way.tls else None,
+            connection_class=concurrent_exec.CoalescingConnection if way.coalescing else None,
         )
         self.session: Any = self.cluster.connect()
         self.insert = self.session.prepare(INSERT)

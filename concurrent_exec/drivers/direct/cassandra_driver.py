@@ -55,6 +55,9 @@ class CassandraDriver:
         # One after the other, as the driver does: it has every answer bring its columns.
         return prepared.result_metadata, prepared.result_metadata_id
 
+    def has_one_connection(self, pool: Any) -> bool:
+        return True
+
     def dialect(self, connection: Any) -> Hashable:
         version: int = connection.protocol_version
         return version

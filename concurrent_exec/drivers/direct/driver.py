@@ -66,6 +66,9 @@ class Driver(Protocol):
     def result_metadata(self, prepared: Any) -> tuple[Any, bytes | None]:
         """Return the columns of a statement's rows and the id of these, of one moment."""
 
+    def has_one_connection(self, pool: Any) -> bool:
+        """Say whether `connection` returns the same one for all statements, at this moment."""
+
     def dialect(self, connection: Any) -> Hashable:
         """Return what tells connections apart that may need different bytes of one message."""
 

@@ -85,7 +85,8 @@ class Go:
         self._statement: Any = None
         self._sending: Any = None
         self._plan: Plan | None = None
-        self._routes: dict[Plan, Routes] = {}
+        self._ways: dict[Plan, tuple[Routes, dict[int, Target]]] = {}
+        """Of each plan what knows its hosts, and, by the ids of hosts, where all for one goes."""
         self._targets: dict[Any, Target] = {}
         self._fitting: set[tuple[Plan, Any]] = set()
 
@@ -100,10 +101,20 @@ class Go:
 
     def target(self, plan: Plan, routing_key: bytes | None) -> Target | None:
         """Return where a statement goes, or None where it is the driver's to send."""
-        routes = self._routes.get(plan)
-        if routes is None:
-            routes = self._routes[plan] = self._planner.routes(plan.terms)
+        routes, by_host = self._ways.get(plan) or self._way(plan)
         host = routes.host(plan.terms, routing_key)
+        target = by_host.get(id(host))
+        if target is None:
+            target = self._find_target(plan, host, routing_key)
+            if target is not None and self._driver.has_one_connection(target.pool):
+                by_host[id(host)] = target  # which keeps the host, and so its id
+        return target
+
+    def _way(self, plan: Plan) -> tuple[Routes, dict[int, Target]]:
+        way = self._ways[plan] = self._planner.routes(plan.terms), {}
+        return way
+
+    def _find_target(self, plan: Plan, host: Any, routing_key: bytes | None) -> Target | None:
         pool = self._planner.session._pools.get(host)
         if pool is None or pool.is_shutdown:
             return None

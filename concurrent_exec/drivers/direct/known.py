@@ -11,13 +11,19 @@ from cassandra.cluster import ResponseFuture, Session
 from cassandra.connection import Connection
 from cassandra.pool import HostConnection
 from cassandra.protocol import ProtocolHandler
+from cassandra.timestamps import MonotonicTimestampGenerator
 
 from concurrent_exec.model import UnknownDriverError
 
 VERSIONS = {"cassandra-driver": ((3, 29), (3, 31)), "scylla-driver": ((3, 29), (3, 30))}
 """From, and up to but without, the versions whose source was read and that the tests ran on."""
 
-REACTORS = ("libevreactor", "asyncorereactor", "asyncioreactor")
+REACTORS = (
+    "cassandra.io.libevreactor",
+    "cassandra.io.asyncorereactor",
+    "cassandra.io.asyncioreactor",
+    "concurrent_exec.drivers.coalescing",
+)
 """Where the connection classes come from whose `push` and `create_timer` are known."""
 
 PROTOCOLS = (4, 5)
@@ -27,6 +33,7 @@ _SIGNATURES: tuple[tuple[Callable[..., Any], str], ...] = (
     (Session._maybe_get_execution_profile, "ep"),
     (ResponseFuture._set_result, "host connection pool response"),
     (ResponseFuture._on_timeout, "_attempts"),
+    (MonotonicTimestampGenerator._next_timestamp, "now last"),
     (Connection.get_request_id, ""),
     (Connection.process_msg, "header body"),
     (Connection.error_all_requests, "exc"),
@@ -105,7 +112,7 @@ def check(session: Any) -> str:
     _check_has("the session", session, _OF_SESSIONS)
     _check_has("the cluster", session.cluster, _OF_CLUSTERS)
     reactor = session.cluster.connection_class
-    if reactor.__module__.removeprefix("cassandra.io.") not in REACTORS:
+    if reactor.__module__ not in REACTORS:
         raise UnknownDriverError(f"connections of the class {reactor.__qualname__} are not known")
     if session._protocol_version not in PROTOCOLS:
         raise UnknownDriverError(f"protocol version {session._protocol_version} is not known")

@@ -76,6 +76,9 @@ class ScyllaDriver:
             return pair
         return prepared.result_metadata, prepared.result_metadata_id  # of 3.29.0
 
+    def has_one_connection(self, pool: Any) -> bool:
+        return pool.host.sharding_info is None and len(pool._connections) == 1
+
     def dialect(self, connection: Any) -> Hashable:
         features = connection.features
         return connection.protocol_version, tuple(sorted(map(repr, vars(features).items())))

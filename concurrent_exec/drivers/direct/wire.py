@@ -12,8 +12,9 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import BoundStatement, PreparedStatement, named_tuple_factory
@@ -23,11 +24,14 @@ from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.driver import VOID, Driver
 from concurrent_exec.drivers.direct.go import Go, Planner, Target
 from concurrent_exec.drivers.direct.plan import Plan
+from concurrent_exec.drivers.direct.stamps import next_timestamps
 from concurrent_exec.drivers.direct.sweeper import Sweeper
 from concurrent_exec.drivers.requests import named_tuples
 from concurrent_exec.drivers.results import result_set, rows_result, void_result
 from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +82,13 @@ class SessionWire:
         self._clock = clock
         self._driver = driver
         self._planner = Planner(session, driver)
+        connection_class = session.cluster.connection_class
+        self._call_after_read: Callable[[Callable[[], object]], object] = getattr(
+            connection_class, "call_after_read", partial(connection_class.create_timer, 0)
+        )
         self._answers: deque[tuple[Request, Any]] = deque()
+        self._done: deque[Request] = deque()
+        """Those of whose answers no more is to be told."""
         self._woken = False
         self._sweeper = Sweeper(clock, self._begin_sweep)
         self._closing = False
@@ -105,8 +115,7 @@ class SessionWire:
         others: list[Job] = []
         now = self._clock.monotonic()
         go = Go(self._planner, on_answers)
-        session = self._session
-        take_timestamp = session.cluster.timestamp_generator
+        timestamps = next_timestamps(self._session.cluster.timestamp_generator, len(jobs))
         for job in jobs:
             try:
                 plan = go.plan(job)
@@ -128,7 +137,7 @@ class SessionWire:
             if plan.timestamped:
                 timestamp = job.timestamp
                 if timestamp is None:
-                    timestamp = take_timestamp()
+                    timestamp = next(timestamps)
                     if job.sending.retry is not None:
                         job.timestamp = timestamp
             body = plan.body(encoded, timestamp)
@@ -148,7 +157,8 @@ class SessionWire:
             log.debug("nothing could be sent to %s", target.host, exc_info=True)
             sent = 0
         if sent:
-            self._sweeper.by(min(request.deadline for request in requests))
+            shortest = min(plan.timeout for plan in {request.plan for request in requests})
+            self._sweeper.by(requests[0].sent_at + shortest)
             if self._closing:  # all may have been answered, and the timer let go, before it was set
                 self.close()
         unsent = requests[sent:]
@@ -160,9 +170,9 @@ class SessionWire:
     def answered(self, request: Request, response: Any) -> None:
         """Take the answer to `request`, or the exception of its connection.
 
-        Those that come in one read are taken in together: the reactor calls its timers once the
-        read is done with. What a dying connection says comes on any thread, perhaps on the last
-        breath of the reactor.
+        Those that come in one read are taken in together: the reactor calls its timers, or what a
+        CoalescingConnection has put off, once the read is done with. What a dying connection says
+        comes on any thread, perhaps on the last breath of the reactor.
         """
         if not self._claim(request):
             return
@@ -171,7 +181,14 @@ class SessionWire:
             self.take_in()
         elif not self._woken:
             self._woken = True
-            self._session.cluster.connection_class.create_timer(0, self.take_in)
+            self._call_after_read(self.take_in)
+
+    def done(self, requests: Sequence[Request]) -> None:
+        """Take the answers to `requests` that say no more than "done", and came in one read."""
+        self._done.extend(filter(self._claim, requests))
+        if not self._woken:
+            self._woken = True
+            self._call_after_read(self.take_in)
 
     def take_in(self) -> None:
         """Settle what has been answered, and give the streams back. Never raises."""
@@ -183,28 +200,24 @@ class SessionWire:
 
     def _take_in(self) -> None:
         settled: list[tuple[Job, Any]] = []
-        on_answers: OnAnswers | None = None
-        done: dict[Target, int] = {}
-        while True:
-            try:
-                request, response = self._answers.popleft()
-            except IndexError:
-                break
+        streams: dict[Target, int] = {}
+        for request, response in _drain(self._answers):
             if response is VOID:
-                result: Any = void_result()
-            else:
-                result = self._result(request, response)
-                if result is None:
-                    self._hand_over(request, response)
-                    continue
+                self._done.append(request)
+                continue
+            result = self._result(request, response)
+            if result is None:
+                self._hand_over(request, response)
+                continue
             settled.append((request.job, result))
-            target = request.target
-            done[target] = done.get(target, 0) + 1
-            on_answers = target.on_answers
-        for target, number in done.items():
+            streams[request.target] = streams.get(request.target, 0) + 1
+        for request in _drain(self._done):
+            settled.append((request.job, void_result()))
+            streams[request.target] = streams.get(request.target, 0) + 1
+        for target, number in streams.items():
             _give_back(target, number)
-        if on_answers is not None:
-            on_answers(settled, ())
+        if settled:
+            target.on_answers(settled, ())
         if self._closing:
             self.close()
 
@@ -326,6 +339,15 @@ class SessionWire:
         except KeyError:
             return False
         return True
+
+
+def _drain(queue: deque[T]) -> Iterator[T]:
+    """Yield what is in a queue that several threads may drain."""
+    while True:
+        try:
+            yield queue.popleft()
+        except IndexError:
+            return
 
 
 def _succeeded(rows: Any, future: Any, job: Job, on_answers: OnAnswers) -> None:
