@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from concurrent_exec.connect import ConnectionOptions
+from concurrent_exec.drivers.direct.known import driver_name
 from concurrent_exec.executors import threads
 from tests.integration.proxy import Proxy
 from tests.integration.support import Rows, make_table, our_threads, wait_for_end_of_threads
+
+collect_ignore = [] if driver_name() == "scylla-driver" else ["test_shards.py"]
 
 
 @pytest.fixture(autouse=True)
