@@ -14,7 +14,9 @@ from concurrent_exec.model import ExecutionResult, Session
 from concurrent_exec.model.options import one_of, positive_int
 from concurrent_exec.run import Results
 
-Strategy = Literal["auto", "callback", "thread", "batch", "batch_replica_set"] | Executor[Any]
+Strategy = (
+    Literal["auto", "callback", "direct", "thread", "batch", "batch_replica_set"] | Executor[Any]
+)
 """A strategy by its name, or an executor of your own making."""
 
 
@@ -90,9 +92,9 @@ def execute_concurrent(
     concurrency: statements in flight at once; an executor given as `executor` has its own.
     raise_on_first_error: stop at the first failure and raise it.
     results_generator: return an iterator that delivers results as they come, rather than a list.
-    executor: "callback", "thread", "batch", "batch_replica_set", or an Executor over the same
-        session; "auto" is the fastest strategy that changes nothing but the speed, by the rules
-        of `executors.auto.choose`.
+    executor: "callback", "direct", "thread", "batch", "batch_replica_set", or an Executor over the
+        same session; "auto" is the fastest strategy that changes nothing but the speed, by the
+        rules of `executors.auto.choose`.
 
     Raises TypeError or ValueError naming an argument that is wrong, and what `Results` raises.
     """

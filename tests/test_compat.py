@@ -51,6 +51,7 @@ Options = Callable[[Any, int], dict[str, Any]]
 
 STRATEGIES: dict[str, Options] = {
     "callback": lambda session, limit: {"executor": "callback", "concurrency": limit},
+    "direct": lambda session, limit: {"executor": "direct", "concurrency": limit},
     "thread": lambda session, limit: {"executor": "thread", "concurrency": limit},
     "CallbackExecutor": lambda session, limit: {
         "executor": CallbackExecutor(session, concurrency=limit)
@@ -447,7 +448,7 @@ def test_a_concurrency_below_one_is_refused(
 def test_an_unknown_strategy_is_refused_by_name(run: Callable[..., list[Any]]) -> None:
     for wrong in ("threads", None, 3):
         with pytest.raises(
-            ValueError, match="executor must be one of 'auto', 'callback', 'thread'"
+            ValueError, match="executor must be one of 'auto', 'callback', 'direct', 'thread'"
         ):
             run(ScriptedSession(), numbered(1), executor=wrong)
 

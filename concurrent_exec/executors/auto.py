@@ -10,10 +10,12 @@ from typing import Any, Final
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.executors.batching import BatchExecutor
 from concurrent_exec.executors.callback import CallbackExecutor
+from concurrent_exec.executors.direct import DirectExecutor
 from concurrent_exec.executors.threads import ThreadExecutor
 
 STRATEGIES: Final[dict[str, Callable[..., Executor[Any]]]] = {
     "callback": CallbackExecutor,
+    "direct": DirectExecutor,
     "thread": ThreadExecutor,
     "batch": BatchExecutor,
     "batch_replica_set": partial(BatchExecutor, batch_mode="replica_set"),

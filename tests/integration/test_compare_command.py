@@ -181,7 +181,7 @@ def nowhere(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
         (["--concurrency", "10,x"], "must be whole numbers from 1, with commas between"),
         (["--concurrency", "0"], "must be whole numbers from 1"),
         (["--concurrency", ""], "must be whole numbers from 1"),
-        (["--executor", "treads"], "'treads' is not one of 'callback', 'thread'"),
+        (["--executor", "treads"], "'treads' is not one of 'callback', 'direct', 'thread'"),
         (["--rounds", "0"], "0 is not in the range x>=1"),
         (["--statements", "0"], "0 is not in the range x>=1"),
         (["--parameters", "no-such.csv"], "File 'no-such.csv' does not exist"),

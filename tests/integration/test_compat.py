@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 
 COUNT = 240
 
-any_strategy = pytest.mark.parametrize("strategy", ["callback", "thread"])
+any_strategy = pytest.mark.parametrize("strategy", ["auto", "callback", "direct", "thread"])
 
 
 def comparable(results: Any) -> list[Any]:
