@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import cassandra
 import pytest
-from cassandra.cluster import Session
+from cassandra.cluster import Cluster, Session
+from cassandra.query import BatchStatement, SimpleStatement
 
 from concurrent_exec import (
     CallbackExecutor,
@@ -20,6 +22,7 @@ from concurrent_exec import (
 from concurrent_exec.comparing.measuring import Timing
 from concurrent_exec.executors import STRATEGIES, choose, fitting
 from concurrent_exec.testing import Reply, ScriptedSession
+from tests.direct.server import INSERT, ScriptedServer
 
 
 class Blocking:
@@ -41,6 +44,35 @@ def test_a_session_that_calls_back_is_sent_to_by_callbacks() -> None:
     for session in (ScriptedSession(), Session.__new__(Session)):
         assert choose(session).name == choose(session, "INSERT").name == "callback"
         assert [choice.name for choice in fitting(session)] == ["callback", "thread"]
+
+
+def test_a_session_of_a_known_driver_is_sent_to_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ScriptedServer("127.79.41.1")
+    cluster = Cluster(
+        [server.address],
+        port=server.port,
+        protocol_version=4,
+        schema_metadata_enabled=False,
+        token_metadata_enabled=False,
+        compression=False,
+    )
+    try:
+        session = cluster.connect()
+        insert = session.prepare(INSERT)
+        for statement in (None, insert, insert.bind((1, "one"))):
+            assert choose(session, statement).name == "direct"
+        assert [choice.name for choice in fitting(session)] == ["direct", "callback", "thread"]
+        for statement in ("INSERT", SimpleStatement("INSERT"), BatchStatement()):
+            assert choose(session, statement).name == "callback"
+        for version in ("3.99.0", "?"):
+            with monkeypatch.context() as patch:
+                patch.setattr(cassandra, "__version__", version)
+                assert choose(session, insert).name == "callback"
+        monkeypatch.setattr(session, "_protocol_version", 3)
+        assert choose(session, insert).name == "callback"
+    finally:
+        cluster.shutdown()
+        server.close()
 
 
 def test_a_session_that_only_blocks_gets_threads() -> None:

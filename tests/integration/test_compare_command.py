@@ -70,6 +70,8 @@ def test_writes_are_compared_and_done(
     assert rows.written() == {key: f"value {key}" for key in range(20)}
     found = Comparison.from_json(figures.read_text())
     assert [(row.executor, row.concurrency) for row in found.rows] == [
+        ("direct", 2),
+        ("direct", 5),
         ("callback", 2),
         ("callback", 5),
         ("thread", 2),

@@ -11,7 +11,7 @@ from concurrent_exec.drivers.direct.wire import SessionWire
 from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
 
-__all__ = ["Failed", "Succeeded", "Wire", "open_wire"]
+__all__ = ["Failed", "Succeeded", "Wire", "check", "open_wire"]
 
 
 class Wire(Protocol):

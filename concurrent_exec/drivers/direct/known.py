@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import cassandra
@@ -100,15 +102,9 @@ def check(session: Any) -> str:
     if type(session) is not Session:
         raise UnknownDriverError(f"the session is not a driver's own, but a {_name(session)}")
     name = driver_name()
-    first, beyond = VERSIONS[name]
-    version = tuple(int(part) for part in cassandra.__version__.split(".")[:2])
-    if not first <= version < beyond:
-        raise UnknownDriverError(f"{name} {cassandra.__version__} is not a version we know")
-    for function, parameters in _SIGNATURES:
-        theirs = [each for each in inspect.signature(function).parameters if each != "self"]
-        ours = parameters.split()
-        if theirs[: len(ours)] != ours:
-            raise UnknownDriverError(f"{function.__qualname__} takes {theirs}, and not {ours}")
+    differs = _difference(name, cassandra.__version__, _SIGNATURES)
+    if differs:
+        raise UnknownDriverError(differs)
     _check_has("the session", session, _OF_SESSIONS)
     _check_has("the cluster", session.cluster, _OF_CLUSTERS)
     reactor = session.cluster.connection_class
@@ -121,6 +117,23 @@ def check(session: Any) -> str:
         for connection in pool.get_connections():
             _check_has("the connection", connection, _OF_CONNECTIONS)
     return name
+
+
+@cache  # it takes as long as some statements, and "auto" looks at each call
+def _difference(
+    name: str, version: str, signatures: tuple[tuple[Callable[..., Any], str], ...]
+) -> str | None:
+    """Return what of the driver itself is not as we know it, or None."""
+    first, beyond = VERSIONS[name]
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or not first <= (int(found[1]), int(found[2])) < beyond:
+        return f"{name} {version} is not a version we know"
+    for function, parameters in signatures:
+        theirs = [each for each in inspect.signature(function).parameters if each != "self"]
+        ours = parameters.split()
+        if theirs[: len(ours)] != ours:
+            return f"{function.__qualname__} takes {theirs}, and not {ours}"
+    return None
 
 
 def _check_has(what: str, thing: Any, names: Iterable[str]) -> None:
