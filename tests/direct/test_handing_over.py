@@ -86,8 +86,9 @@ def session(server: ScriptedServer, request: pytest.FixtureRequest) -> Iterator[
 
 @pytest.fixture
 def executor(session: Any) -> Iterator[DirectExecutor[Any]]:
-    with DirectExecutor(session) as made:
-        yield made
+    made: DirectExecutor[Any] = DirectExecutor(session)
+    yield made
+    made.shutdown(wait=False)  # a test that has failed may have left something without an answer
 
 
 @pytest.fixture
