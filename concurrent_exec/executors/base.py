@@ -141,7 +141,9 @@ class Executor(ABC, Generic[R]):
         and ForkedProcessError in a forked child. An item that is not a pair raises
         InvalidItemError from the results, after those of the items before it.
         """
-        return self._start(Source.of_pairs, (statements_and_parameters,), options)
+        return Results(
+            self._run(Source.of_pairs, (statements_and_parameters,), options), self._launch_safely
+        )
 
     def map(
         self, statement: Any, parameters: Iterable[Any], **options: Unpack[RunOptions]
@@ -151,7 +153,9 @@ class Executor(ABC, Generic[R]):
         parameters: an iterable with the parameters of each execution: a sequence, a mapping or
             None. All else is as in `execute`.
         """
-        return self._start(Source.of_parameters, (statement, parameters), options)
+        return Results(
+            self._run(Source.of_parameters, (statement, parameters), options), self._launch_safely
+        )
 
     def submit(
         self, statement: Any, parameters: Any = None, **options: Unpack[SubmitOptions]
@@ -167,15 +171,9 @@ class Executor(ABC, Generic[R]):
 
         Raises what `execute` raises at once.
         """
-        refuse_unknown(options, SubmitOptions)
-        sending = Sending.checked(options, self._retry)
-        self._check_usable()
-        self._keep_timestamps(sending)
-        with self._gate.lock:
-            self._check_not_shut_down()
-            job = self._submissions.add(statement, parameters, sending)
+        future = self._queue(statement, parameters, options)
         self._launch_safely()
-        return job.future
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no new work, and let no run pull more of its input.
@@ -295,11 +293,9 @@ class Executor(ABC, Generic[R]):
         sent(future)
         return future
 
-    # ---- inside ----
+    # ---- what a face uses: this one, and that of asyncio ----
 
-    def _start(
-        self, make_source: Any, arguments: tuple[Any, ...], options: RunOptions
-    ) -> Results[R]:
+    def _run(self, make_source: Any, arguments: tuple[Any, ...], options: RunOptions) -> Run:
         self._check_usable()
         limiter = self._gate.limiter
         limit = self._gate.limit if limiter is None else limiter.max_limit
@@ -314,7 +310,19 @@ class Executor(ABC, Generic[R]):
         with self._gate.lock:
             self._check_not_shut_down()
             self._runs.add(run)
-        return Results(run, self._launch_safely)
+        return run
+
+    def _queue(self, statement: Any, parameters: Any, options: SubmitOptions) -> Future[R]:
+        refuse_unknown(options, SubmitOptions)
+        sending = Sending.checked(options, self._retry)
+        self._check_usable()
+        self._keep_timestamps(sending)
+        with self._gate.lock:
+            self._check_not_shut_down()
+            job = self._submissions.add(statement, parameters, sending)
+        return job.future
+
+    # ---- inside ----
 
     def _living_runs(self) -> list[Run]:
         """Return the runs that somebody still refers to."""

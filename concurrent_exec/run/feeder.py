@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context
+from queue import SimpleQueue
 from threading import Thread
+from typing import Any
 
 from concurrent_exec.run.run import Run
+
+Feed = Callable[[Run, Callable[[], None], Context], object]
+"""Has a run's iterator pulled in the context; is given what launches, too."""
 
 
 def start_feeder(run: Run, launch: Callable[[], None], context: Context) -> None:
@@ -22,6 +27,8 @@ def start_feeder(run: Run, launch: Callable[[], None], context: Context) -> None
 
 
 def _feed(run: Run, launch: Callable[[], None]) -> None:
+    doorbell: SimpleQueue[None] = SimpleQueue()
+    run.doorbell = doorbell  # nobody has rung before, as nobody has asked
     try:
         while True:
             with run.gate.lock:
@@ -29,7 +36,7 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
             if room is None:
                 return
             if not room:
-                run.doorbell.get()
+                doorbell.get()
             while room > 0 and pull_one(run):
                 room -= 1  # a delivery may have made more meanwhile, which can wait
                 if run.gate.may_take():
@@ -48,21 +55,33 @@ def pull_one(run: Run) -> bool:
 
     Returns whether the run may want more.
     """
-    source = run.source
-    assert source.iterator is not None
+    iterator = run.source.iterator
+    assert iterator is not None
+    try:
+        item = next(iterator)
+    except StopIteration:
+        run.end_of_input(None)
+        return False
+    except Exception as exc:
+        return raised(run, exc)
+    return offer(run, item)
+
+
+def offer(run: Run, item: Any) -> bool:
+    """Put an item of the input into the run; say whether the run may want more."""
     index = run.pulled
     try:
-        try:
-            item = next(source.iterator)
-        except StopIteration:
-            run.end_of_input(None)
-            return False
-        statement, parameters = source.pair(index, item)
+        statement, parameters = run.source.pair(index, item)
         lanes = run.lanes
         lane = None if lanes is None else lanes.lane_of(index, statement, parameters)
     except Exception as exc:
-        # This frame refers to the run, which is about to refer to the exception.
-        exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
-        run.end_of_input(exc)
-        return False
+        return raised(run, exc)
     return run.offer(statement, parameters, lane)
+
+
+def raised(run: Run, exc: Exception) -> bool:
+    """End the run's input with what it has raised to the caller of this; return False."""
+    # The caller's frame refers to the run, which is about to refer to the exception.
+    exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+    run.end_of_input(exc)
+    return False

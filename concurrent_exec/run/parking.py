@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from threading import Lock
+from typing import Protocol
+
+
+class Ticket(Protocol):
+    """What `wake_all` opens."""
+
+    def release(self) -> None:
+        """Let go who waits. It is called once, by any thread, even within a finaliser."""
 
 
 class Parking:
@@ -17,15 +25,19 @@ class Parking:
     """
 
     def __init__(self) -> None:
-        self.tickets: list[Lock] = []
+        self.tickets: list[Ticket] = []
         """Of those who may be waiting."""
 
     def ticket(self) -> Lock:
         """Return a lock that the next `wake_all` opens: `acquire()` it to wait."""
         ticket = Lock()
         ticket.acquire()
-        self.tickets.append(ticket)
+        self.park(ticket)
         return ticket
+
+    def park(self, ticket: Ticket) -> None:
+        """Have the next `wake_all` open a ticket of another kind."""
+        self.tickets.append(ticket)
 
     def wake_all(self) -> None:
         """Let go all who took a ticket. Takes no lock."""

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -18,11 +17,12 @@ from concurrent_exec.model import (
     RunClosedError,
     RunStatistics,
 )
-from concurrent_exec.run.feeder import pull_one, start_feeder
+from concurrent_exec.run.feeder import Feed, pull_one, start_feeder
 from concurrent_exec.run.run import Run
 from concurrent_exec.sink import CompletionSink, ListSink, OrderedSink
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Results(Iterator[ExecutionResult[R]], Generic[R]):
@@ -41,8 +41,12 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     Threads may share one Results; each result goes to one of them.
     """
 
-    def __init__(self, run: Run, launch: Callable[[], None]) -> None:
-        """Start `run`; `launch` is called when there may be something to send."""
+    def __init__(self, run: Run, launch: Callable[[], None], feed: Feed = start_feeder) -> None:
+        """Start `run`.
+
+        launch: called when there may be something to send.
+        feed: has the input pulled, where nobody else does.
+        """
         self._run = run
         self._launch = launch
         self._pid = os.getpid()
@@ -62,7 +66,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         else:
             self._context = copy_context()
             if not run.fed_by_caller:
-                start_feeder(run, launch, self._context)
+                feed(run, launch, self._context)
 
     # ---- one after the other ----
 
@@ -106,11 +110,9 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         ExecutorShutdownError and ForkedProcessError as `__next__` does; RunClosedError if the
         run was closed, as the list would not be whole.
         """
-        self._check_process()
-        if self._ended:
+        if not self._may_collect():
             return []
         collected = None
-        self._check_order()
         try:
             collected = self._collect()
             self._wait_until(lambda: self._run.outcome_known or None)
@@ -156,6 +158,13 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         if run.gate.may_take():
             self._launch()
         return future
+
+    def _may_collect(self) -> bool:
+        """Say whether there may be anything to collect; raise where that is not the way."""
+        self._check_process()
+        if not self._ended:
+            self._check_order()
+        return not self._ended
 
     def _collect(self) -> tuple[list[ExecutionResult[R]], ListSink[R]]:
         run = self._run
@@ -233,34 +242,39 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     # ---- how it waits ----
 
     def _next(self) -> Any:
-        item = result = None
+        item = None
         try:
-            item = self._pop()
-            result = item if self._ordered else item[1]
-            if not result.success and self._run.fail_fast:
-                result.unwrap()
+            while (item := self._taken()) is None:
+                if not self._wait_until(self._refill):
+                    self._finish()
+                    raise StopIteration
             return item
         except BaseException:  # a KeyboardInterrupt too means that the caller has gone
             self._close(from_finaliser=False)
             raise
+
+    def _taken(self) -> Any:
+        """Return the next result that is here, or None; raise a failure that ends the run."""
+        self._check_process()
+        item = result = None
+        try:
+            item = self._batch.popleft()
+        except IndexError:  # another thread may have been here
+            return None
+        try:
+            if not self._batch:
+                self._make_room()
+            result = item if self._ordered else item[1]
+            if not result.success and self._run.fail_fast:
+                result.unwrap()
+            return item
         finally:
             del item, result  # a failure's traceback refers to this frame
 
-    def _pop(self) -> Any:
-        self._check_process()
-        while True:
-            try:
-                item = self._batch.popleft()
-            except IndexError:
-                pass
-            else:
-                if not self._batch:
-                    self._make_room()
-                return item
-            if not self._wait_until(self._refill):
-                self._raise_end()
-                self._ended = not self._run.closed
-                raise StopIteration
+    def _finish(self) -> None:
+        """Note that all has been delivered, or raise what keeps it from being all."""
+        self._raise_end()
+        self._ended = not self._run.closed
 
     def _make_room(self) -> None:
         """Tell the run that what was taken is delivered, so that it goes on meanwhile."""
@@ -288,15 +302,8 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         `ready` is called with the lock held.
         """
         run = self._run
-        gate = run.gate
         while True:
-            ticket: Lock | None = None
-            with gate.lock:
-                answer = ready()
-                if answer is None and not (run.fed_by_caller and run.demand()):
-                    ticket = run.consumers.ticket()
-            if gate.may_take():
-                self._launch()
+            answer, ticket = self._look(ready, run.consumers.ticket)
             if answer is not None:
                 return answer
             if ticket is None:
@@ -304,6 +311,23 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                 self._context.run(pull_one, run)
             elif not run.closed:  # a close takes no lock: it may have come before the ticket
                 ticket.acquire()
+
+    def _look(
+        self, ready: Callable[[], bool | None], ticket: Callable[[], T]
+    ) -> tuple[bool | None, T | None]:
+        """Return what `ready` says, and where that is None the ticket to wait with.
+
+        There is none where the caller is the one to feed the run, which has room.
+        """
+        run = self._run
+        taken = None
+        with run.gate.lock:
+            answer = ready()
+            if answer is None and not (run.fed_by_caller and run.demand()):
+                taken = ticket()
+        if run.gate.may_take():
+            self._launch()
+        return answer, taken
 
     def _check_order(self) -> None:
         if not self._ordered:

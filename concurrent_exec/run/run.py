@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence, Sized
 from heapq import heappop, heappush
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from weakref import WeakMethod
 
 from concurrent_exec.model import (
@@ -27,6 +27,13 @@ from concurrent_exec.run.source import Source
 from concurrent_exec.run.telling import tell
 from concurrent_exec.run.work import Told, Work
 from concurrent_exec.sink import DiscardingSink, OrderedSink, Sink
+
+
+class Doorbell(Protocol):
+    """How who feeds a run hears of it."""
+
+    def put(self, item: None) -> object:
+        """Ring. Any thread does, even within a finaliser; so it takes no lock of ours."""
 
 
 class Run(Work):
@@ -72,7 +79,7 @@ class Run(Work):
         self.stopped = False
         self.closed = False
         self.consumers = Parking()
-        self.doorbell: SimpleQueue[None] = SimpleQueue()
+        self.doorbell: Doorbell = SimpleQueue()
         """Rung for a feeder that waits for room, or to be told that the run has ended."""
         self.on_known: Callable[[], object] | None = None
         """Called once, outside the lock, when the outcome of the run is known."""
