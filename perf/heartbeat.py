@@ -100,7 +100,9 @@ async def measure(way: Way, bound: Bound, count: int) -> dict[str, float]:
         cpu, seconds = process_time() - cpu, perf_counter() - start
     return {
         "longest_ms": max(stalls) * 1e3,
-        "p99_ms": quantiles(stalls, n=100)[-1] * 1e3 if len(stalls) > 1 else max(stalls) * 1e3,
+        "p99_ms": quantiles(stalls, n=100, method="inclusive")[-1] * 1e3
+        if len(stalls) > 1
+        else max(stalls) * 1e3,
         "cpu_us": cpu / count * 1e6,
         "rate": count / seconds,
     }

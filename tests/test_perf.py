@@ -15,7 +15,7 @@ from cassandra import InvalidRequest
 from cassandra.query import BatchStatement
 
 from concurrent_exec.connect import connect
-from perf import growth, hotspots, memory, results, strategies
+from perf import growth, heartbeat, hotspots, memory, results, strategies
 from perf.servers import KEYSPACE, Server, a_session
 from perf.void_server import VoidServer
 from perf.ways import WAYS
@@ -87,6 +87,12 @@ def test_hotspots_of_each_way(folder: Path) -> None:
         assert row["samples"] > 0
         assert sum(row["shares"].values()) == pytest.approx(1, abs=0.01)
         assert row["shares"]["driver"] > 0
+
+
+def test_stalls_of_each_way(folder: Path) -> None:
+    rows = run("heartbeat", folder)
+    assert {row["way"] for row in rows} == set(heartbeat.WAYS)
+    assert all(row["longest_ms"][0] >= row["p99_ms"][0] for row in rows)
 
 
 def test_report_draws_and_tabulates_all_that(folder: Path) -> None:
