@@ -44,6 +44,7 @@ from concurrent_exec.testing import (
     VirtualClock,
     wait_until_quiet,
 )
+from tests.watching import CALLER, Witness
 
 TIMEOUT = 10.0
 BACKOFF = 1.5
@@ -243,6 +244,8 @@ PREPARED_PLANS = st.builds(
     },
 )
 """Those whose statements can go together."""
+WATCHED = st.sampled_from(["nothing", "executor", "runs"])
+"""What observers are given to."""
 
 
 @dataclass
@@ -349,9 +352,15 @@ class World:
     """One executor, its session and its callers."""
 
     def __init__(
-        self, make_executor: Callable[..., Executor[Any]], pace: Pace, plans: list[Plan]
+        self,
+        make_executor: Callable[..., Executor[Any]],
+        pace: Pace,
+        plans: list[Plan],
+        watched: str = "nothing",
     ) -> None:
         self.pace = pace
+        self.watched = watched
+        self.witnesses = [Witness()] if watched == "executor" else []
         self.clock = VirtualClock()
         self.session = RecordingSession(
             self,
@@ -360,7 +369,9 @@ class World:
             replicas=lambda keyspace, key: [key[-1] % NODES],
             heard_twice=True,
         )
-        self.executor = make_executor(self.session, clock=self.clock, **pace.options)
+        self.executor = make_executor(
+            self.session, clock=self.clock, observers=self.witnesses, **pace.options
+        )
         self.regroups = isinstance(self.executor, BatchExecutor)
         """Whether what is ready at once may be sent in another order, and a stop come between."""
         self.sent_times: list[float] = []
@@ -391,6 +402,10 @@ class World:
         self.runners[name] = runner
         parameters = [(index,) for index in range(len(plan.fates))]
         options = plan.options
+        if self.watched == "runs":
+            self.witnesses.append(Witness())
+            options["observers"] = self.witnesses[-1:]
+        CALLER.set(name)
         if plan.deadline is not None:  # no two at the same moment
             runner.deadline = options["deadline"] = plan.deadline + 0.0001 * len(self.runners)
         if plan.source == "map":
@@ -568,6 +583,7 @@ class World:
         self.clock.advance(seconds, settle=self.settle)
 
     def submit(self) -> None:
+        CALLER.set("submitted")
         self.submitted.append(self.executor.submit("submitted", (len(self.submitted),)))
 
     def close(self, runner: Runner) -> None:
@@ -753,6 +769,8 @@ class World:
     def check_invariants(self) -> None:
         for violation in self.violations:
             raise violation
+        for witness in self.witnesses:
+            assert not witness.breaches
         whole = self.executor.statistics()
         in_flight = sum(request.size for request in self.session.pending)
         assert whole.in_flight == in_flight <= max(self.pace.limits)
@@ -812,3 +830,11 @@ class World:
         self.executor.shutdown()
         statistics = self.executor.statistics()
         assert (statistics.in_flight, statistics.queued, statistics.runs) == (0, 0, 0)
+        for witness in self.witnesses:
+            assert not witness.breaches
+            assert not witness.unfinished()
+        if self.watched == "executor":
+            (witness,) = self.witnesses
+            assert len(witness.runs) == len(self.runners)
+            told = sum(run is None for run, _ in witness.settled)
+            assert told == sum(not future.cancelled() for future in self.submitted)

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from concurrent_exec import BatchExecutor, Executor
 from tests.executors import any_executor
 from tests.faults import unplaced
-from tests.schedule import PACES, PLANS, PREPARED_PLANS, QUICK_PACES, Pace, Plan, World, chooser
+from tests.schedule import (
+    PACES,
+    PLANS,
+    PREPARED_PLANS,
+    QUICK_PACES,
+    WATCHED,
+    Pace,
+    Plan,
+    World,
+    chooser,
+)
 
 
 @any_executor
@@ -21,6 +31,7 @@ from tests.schedule import PACES, PLANS, PREPARED_PLANS, QUICK_PACES, Pace, Plan
     plans=st.lists(PLANS, min_size=1, max_size=3),
     steps=st.integers(0, 40),
     choices=st.lists(st.integers(0, 10_000), max_size=120),
+    watched=WATCHED,
 )
 def test_any_schedule(
     make_executor: Callable[..., Executor[Any]],
@@ -28,8 +39,9 @@ def test_any_schedule(
     plans: list[Plan],
     steps: int,
     choices: list[int],
+    watched: str,
 ) -> None:
-    play(World(make_executor, pace, plans), steps, choices)
+    play(World(make_executor, pace, plans, watched), steps, choices)
 
 
 @given(
@@ -38,6 +50,7 @@ def test_any_schedule(
     plans=st.lists(PREPARED_PLANS, min_size=1, max_size=2),
     steps=st.integers(0, 40),
     choices=st.lists(st.integers(0, 10_000), max_size=120),
+    watched=WATCHED,
 )
 def test_any_schedule_of_batches(
     linger: float,
@@ -45,10 +58,11 @@ def test_any_schedule_of_batches(
     plans: list[Plan],
     steps: int,
     choices: list[int],
+    watched: str,
 ) -> None:
     """Where most statements go with others."""
     make_executor = partial(BatchExecutor, batch_mode="replica_set", linger=linger)
-    play(World(make_executor, pace, plans), steps, choices)
+    play(World(make_executor, pace, plans, watched), steps, choices)
 
 
 def play(world: World, steps: int, choices: list[int]) -> None:

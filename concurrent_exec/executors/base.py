@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import Future
+from dataclasses import replace
 from threading import Lock
 from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeVar, Unpack
@@ -18,15 +19,17 @@ from concurrent_exec.model import (
     ExecutorStatistics,
     ForkedProcessError,
     Limiter,
+    Observer,
     RetryPolicy,
     RunOptions,
     RunSettings,
+    RunStarted,
     Sending,
     Session,
     SubmitOptions,
 )
 from concurrent_exec.model.options import limit_or_limiter
-from concurrent_exec.model.settings import refuse_unknown, retry_policy
+from concurrent_exec.model.settings import checked_observers, refuse_unknown, retry_policy
 from concurrent_exec.pacing import Rate
 from concurrent_exec.run import (
     Gate,
@@ -35,9 +38,11 @@ from concurrent_exec.run import (
     Message,
     Results,
     Run,
+    Seat,
     Source,
     Submissions,
     SystemClock,
+    Watch,
     tell,
 )
 from concurrent_exec.run.interrupts import Uninterrupted
@@ -79,6 +84,7 @@ class Executor(ABC, Generic[R]):
         max_per_second: float | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """Make an executor that sends over `session`.
 
@@ -89,6 +95,7 @@ class Executor(ABC, Generic[R]):
         retry: what decides whether a statement that failed is sent again, such as `Retry()`, for
             every run or submit that brings none of its own. None for never.
         clock: where the time comes from; the system's monotonic clock by default.
+        observers: who is told of every run, statement and submit; `Observer` says how.
 
         Raises TypeError or ValueError naming an option that is wrong.
         """
@@ -110,6 +117,8 @@ class Executor(ABC, Generic[R]):
             find_launch=WeakMethod(self._launch_safely),
         )
         self._retry = retry_policy("retry", retry)
+        self._max_per_second = max_per_second
+        self._seats = tuple(map(Seat, checked_observers("observers", observers)))
         self._submissions = Submissions(self._gate)
         self._runs: WeakSet[Run] = WeakSet()
         self._timestamps: FirstTimestamps | None = None
@@ -135,7 +144,7 @@ class Executor(ABC, Generic[R]):
             again while it waits, which up to `buffersize` do, is sent as it is then.
         options: `raise_on_first_error`, `buffersize`, `feeder`, `execution_profile`, `timeout`,
             `custom_payload`, `trace`, `retry`, `assume_idempotent`, `order_by`, `after_failure`,
-            `max_errors`, `deadline`; `RunOptions` says what each means.
+            `max_errors`, `deadline`, `observers`, `weight`; `RunOptions` says what each means.
 
         Raises TypeError or ValueError naming an argument that is wrong, ExecutorShutdownError,
         and ForkedProcessError in a forked child. An item that is not a pair raises
@@ -163,7 +172,7 @@ class Executor(ABC, Generic[R]):
         """Queue one statement; return a future of its result.
 
         options: `execution_profile`, `timeout`, `custom_payload`, `trace`, `retry`,
-            `assume_idempotent`; `SubmitOptions` says what each means.
+            `assume_idempotent`, `observers`, `weight`; `SubmitOptions` says what each means.
 
         The queue has no bound: `statistics().queued` shows how long it is. The future can be
         cancelled until the statement is sent. It resolves on the thread that brings the answer,
@@ -207,6 +216,8 @@ class Executor(ABC, Generic[R]):
         for callback in told:
             if callback is not None:
                 tell(callback, gate)
+        if gate.news is not None:
+            gate.news.tell()
         self._launch_safely()
         while wait:
             with gate.lock:
@@ -220,13 +231,17 @@ class Executor(ABC, Generic[R]):
         """Return what the executor is doing at this moment."""
         self._check_process()
         runs = self._living_runs()
-        with self._gate.lock:
+        gate = self._gate
+        with gate.lock:
+            going_on = sorted((run for run in runs if not run.over), key=lambda run: run.start_time)
             return ExecutorStatistics(
-                concurrency=self._gate.limit,
-                in_flight=self._gate.in_flight,
-                queued=self._gate.queued(),
-                waiting_for_retry=self._gate.waiting_for_retry(),
-                runs=sum(not run.over for run in runs),
+                concurrency=gate.limit,
+                in_flight=gate.in_flight,
+                queued=gate.queued(),
+                waiting_for_retry=gate.waiting_for_retry(),
+                runs=len(going_on),
+                by_run=tuple(run.counts() for run in going_on),
+                errors=gate.errors.counts(gate.clock.monotonic()),
             )
 
     def __enter__(self: Self) -> Self:
@@ -278,7 +293,7 @@ class Executor(ABC, Generic[R]):
 
     def _execute_async(self, message: Message) -> Any:
         """Hand `message` to the session; return the response future."""
-        if self._gate.limiter is not None:
+        if self._gate.notes_sending:
             self._gate.sends(message)
         timestamps = self._timestamps
         if timestamps is not None:
@@ -301,6 +316,9 @@ class Executor(ABC, Generic[R]):
         limit = self._gate.limit if limiter is None else limiter.max_limit
         settings = RunSettings.checked(options, retry=self._retry, window=WINDOW_FACTOR * limit)
         source, lanes = make_source(*arguments), None
+        watch = self._watch(settings.sending, source)
+        if watch is not None:
+            settings = replace(settings, sending=replace(settings.sending, watch=watch))
         if settings.order_by is not None:
             by = partition_key if settings.order_by == "partition_key" else settings.order_by
             lanes = Lanes(by, settings.window)
@@ -310,12 +328,17 @@ class Executor(ABC, Generic[R]):
         with self._gate.lock:
             self._check_not_shut_down()
             self._runs.add(run)
+        if watch is not None:
+            watch.begins()
         return run
 
     def _queue(self, statement: Any, parameters: Any, options: SubmitOptions) -> Future[R]:
         refuse_unknown(options, SubmitOptions)
         sending = Sending.checked(options, self._retry)
         self._check_usable()
+        watch = self._watch(sending)
+        if watch is not None:
+            sending = replace(sending, watch=watch)
         self._keep_timestamps(sending)
         with self._gate.lock:
             self._check_not_shut_down()
@@ -330,6 +353,17 @@ class Executor(ABC, Generic[R]):
         # kept without it, as the list may come to have the last reference to a run.
         with self._gate.lock:
             return list(self._runs)
+
+    def _watch(self, sending: Sending, source: Source | None = None) -> Watch | None:
+        """Return what tells the observers of a run of `source`, or of what is submitted, if any."""
+        seats = (*self._seats, *map(Seat, sending.observers))
+        if not seats:
+            return None
+        run = None
+        if source is not None:
+            limit = self._gate.limit
+            run = RunStarted(source.statement, source.total, limit, self._max_per_second)
+        return Watch(self._gate.has_observers(), seats, run)
 
     def _keep_timestamps(self, sending: Sending) -> None:
         """See to it that what is sent again keeps the timestamp of its first send."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
@@ -10,7 +10,7 @@ from concurrent_exec.drivers import Write, Writes, batch_of
 from concurrent_exec.executors._groups import Item, grouped
 from concurrent_exec.executors._linger import Linger
 from concurrent_exec.executors.callback import A_STRETCH, CallbackExecutor
-from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
+from concurrent_exec.model import Clock, Limiter, Observer, RetryPolicy, Session
 from concurrent_exec.model.options import NOT_SET, number, one_of, positive_int
 from concurrent_exec.run import Job, succeed_all
 from concurrent_exec.run.interrupts import interrupted
@@ -53,6 +53,7 @@ class BatchExecutor(CallbackExecutor[R]):
         max_per_second: float | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """Make an executor; the options are those of `Executor`, and these:
 
@@ -77,6 +78,7 @@ class BatchExecutor(CallbackExecutor[R]):
             max_per_second=max_per_second,
             retry=retry,
             clock=clock,
+            observers=observers,
         )
         one_of("batch_mode", batch_mode, ("partition_key", "replica_set"))
         self._by_replicas = batch_mode == "replica_set"

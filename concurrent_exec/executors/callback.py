@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import local
 from typing import Any, TypeVar
 
 from concurrent_exec.drivers import answered, result_set
 from concurrent_exec.executors.base import Executor
-from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
+from concurrent_exec.model import Clock, Limiter, Observer, RetryPolicy, Session
 from concurrent_exec.run import Message
 from concurrent_exec.run.interrupts import interrupted
 
@@ -54,6 +54,7 @@ class CallbackExecutor(Executor[R]):
         max_per_second: float | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """Make an executor; the options are those of `Executor`."""
         super().__init__(
@@ -62,6 +63,7 @@ class CallbackExecutor(Executor[R]):
             max_per_second=max_per_second,
             retry=retry,
             clock=clock,
+            observers=observers,
         )
         self._here = _Here()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TypeVar
 
 from concurrent_exec.drivers.direct import Failed, Succeeded, open_wire
 from concurrent_exec.executors.callback import CallbackExecutor
-from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
+from concurrent_exec.model import Clock, Limiter, Observer, RetryPolicy, Session
 from concurrent_exec.run import Job, succeed_all
 from concurrent_exec.run.interrupts import interrupted
 
@@ -40,6 +41,7 @@ class DirectExecutor(CallbackExecutor[R]):
         max_per_second: float | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """Make an executor; the options are those of `Executor`.
 
@@ -51,6 +53,7 @@ class DirectExecutor(CallbackExecutor[R]):
             max_per_second=max_per_second,
             retry=retry,
             clock=clock,
+            observers=observers,
         )
         self._wire = open_wire(session, self._gate.clock)
 
@@ -70,7 +73,7 @@ class DirectExecutor(CallbackExecutor[R]):
         return sent
 
     def _send_all(self, jobs: list[Job]) -> None:
-        if self._gate.limiter is not None:
+        if self._gate.notes_sending:
             for job in jobs:
                 self._gate.sends(job)
         try:

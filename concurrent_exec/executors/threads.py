@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
 from concurrent_exec.drivers import answer, detached
 from concurrent_exec.executors.base import Executor
-from concurrent_exec.model import Clock, Limiter, RetryPolicy, Session
+from concurrent_exec.model import Clock, Limiter, Observer, RetryPolicy, Session
 from concurrent_exec.run import Job
 
 R = TypeVar("R")
@@ -38,6 +38,7 @@ class ThreadExecutor(Executor[R]):
         max_per_second: float | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         """Make an executor; the options are those of `Executor`."""
         super().__init__(
@@ -46,6 +47,7 @@ class ThreadExecutor(Executor[R]):
             max_per_second=max_per_second,
             retry=retry,
             clock=clock,
+            observers=observers,
         )
         self._blocks = not hasattr(session, "execute_async")
         self._workers_lock = Lock()

@@ -13,6 +13,14 @@ from concurrent_exec.model.errors import (
     SkippedError,
     UnknownDriverError,
 )
+from concurrent_exec.model.observer import (
+    Observer,
+    RunFinished,
+    RunStarted,
+    StatementRetried,
+    StatementSettled,
+    StatementStarted,
+)
 from concurrent_exec.model.protocols import (
     Clock,
     FailedAttempt,
@@ -24,12 +32,13 @@ from concurrent_exec.model.protocols import (
 )
 from concurrent_exec.model.result import ExecutionResult, Failure
 from concurrent_exec.model.settings import RunOptions, RunSettings, Sending, SubmitOptions
-from concurrent_exec.model.statistics import ExecutorStatistics, RunStatistics
+from concurrent_exec.model.statistics import ErrorCount, ExecutorStatistics, RunStatistics
 
 __all__ = [
     "Clock",
     "ConcurrentExecError",
     "DeadlineExceededError",
+    "ErrorCount",
     "ExecutionResult",
     "ExecutorShutdownError",
     "ExecutorStatistics",
@@ -41,16 +50,22 @@ __all__ = [
     "MaxErrorsExceededError",
     "NoKeyError",
     "NotSentError",
+    "Observer",
     "Outcome",
     "ResponseFuture",
     "RetryPolicy",
     "RunClosedError",
+    "RunFinished",
     "RunOptions",
     "RunSettings",
+    "RunStarted",
     "RunStatistics",
     "Sending",
     "Session",
     "SkippedError",
+    "StatementRetried",
+    "StatementSettled",
+    "StatementStarted",
     "SubmitOptions",
     "UnknownDriverError",
 ]

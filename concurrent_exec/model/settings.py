@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypedDict, cast
 
+from concurrent_exec.model.observer import Observer
 from concurrent_exec.model.options import (
     NOT_SET,
     NotSet,
@@ -44,6 +45,11 @@ class SubmitOptions(TypedDict, total=False):
     assume_idempotent: bool
     """Whether each of these statements may be applied more than once without harm, though it is
     not marked so. False by default."""
+    observers: Iterable[Observer]
+    """Who is told of it, besides those of the executor."""
+    weight: int
+    """How many statements are sent at each of its turns, where several runs and submits of an
+    executor have some to send; 1 by default. Give it to what must not wait behind a bulk load."""
 
 
 class RunOptions(SubmitOptions, total=False):
@@ -85,6 +91,11 @@ class Sending:
     """Keyword arguments for the session."""
     retry: RetryPolicy | None
     assume_idempotent: bool
+    observers: tuple[Observer, ...] = ()
+    weight: int = 1
+    watch: Any = None
+    """A `run.Watch`, which tells the observers, those of the executor among them; None where there
+    are none."""
 
     @classmethod
     def checked(cls, options: SubmitOptions, retry: RetryPolicy | None) -> Sending:
@@ -101,6 +112,8 @@ class Sending:
             ),
             retry_policy("retry", options.get("retry", retry)),
             boolean("assume_idempotent", options.get("assume_idempotent", False)),
+            checked_observers("observers", options.get("observers", ())),
+            positive_int("weight", options.get("weight", 1)),
         )
 
 
@@ -170,6 +183,18 @@ def retry_policy(name: str, value: object) -> RetryPolicy | None:
             f"not {what}"
         )
     return cast("RetryPolicy | None", value)
+
+
+def checked_observers(name: str, value: object) -> tuple[Observer, ...]:
+    """Return `value` as a tuple if it has observers only; raises TypeError naming it otherwise."""
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list of Observer objects, not {type(value).__name__}")
+    observers = tuple(value)
+    for each in observers:
+        if not isinstance(each, Observer):
+            what = f"the class {each.__name__}" if isinstance(each, type) else type(each).__name__
+            raise TypeError(f"{name} must be a list of Observer objects, not of {what}")
+    return observers
 
 
 def _order_by(value: object) -> OrderBy | None:

@@ -38,6 +38,18 @@ class RunStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """How often attempts failed in one way: nothing of a statement, nor of a server's message."""
+
+    kind: str
+    """The name of the exception's class."""
+    count: int
+    """How many attempts, since the executor was made or this kind was last forgotten."""
+    seconds_ago: float
+    """How long ago the last one failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorStatistics:
     """What one executor is doing now, over all its runs and submitted statements."""
 
@@ -51,3 +63,8 @@ class ExecutorStatistics:
     """Statements that failed and will be sent again, when their time has come."""
     runs: int
     """Runs that are not over."""
+    by_run: tuple[RunStatistics, ...] = ()
+    """The counts of each of these, the oldest first."""
+    errors: tuple[ErrorCount, ...] = ()
+    """What attempts failed with, also those that were made again: the latest kind first, and no
+    more than the latest 20 kinds."""

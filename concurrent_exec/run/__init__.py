@@ -10,6 +10,7 @@ from concurrent_exec.run.source import Source
 from concurrent_exec.run.submissions import Submissions
 from concurrent_exec.run.telling import tell
 from concurrent_exec.run.timer import SystemClock
+from concurrent_exec.run.watch import Seat, Watch
 from concurrent_exec.run.work import Work, succeed_all
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "Message",
     "Results",
     "Run",
+    "Seat",
     "Source",
     "Submissions",
     "SystemClock",
+    "Watch",
     "Work",
     "succeed_all",
     "tell",

@@ -12,9 +12,11 @@ from concurrent_exec.model import Clock, Limiter
 from concurrent_exec.model.options import positive_int
 from concurrent_exec.pacing import Rate
 from concurrent_exec.retry import is_overload
+from concurrent_exec.run.errors import ErrorCounts
 from concurrent_exec.run.job import Job
 from concurrent_exec.run.message import Message
 from concurrent_exec.run.parking import Parking
+from concurrent_exec.run.watch import News
 
 if TYPE_CHECKING:
     from concurrent_exec.run.work import Work
@@ -60,6 +62,11 @@ class Gate:
         self.lingers = False
         """Whether an executor rather waits for more to take; it knows itself when not to."""
         self._find_launch = find_launch
+        self.errors = ErrorCounts()
+        self.news: News | None = None
+        """What observers are still to be told; None until there are any."""
+        self.notes_sending = self.limiter is not None
+        """Whether somebody wants to know when something is handed to the session."""
 
     # ---- whose turn it is ----
 
@@ -107,7 +114,10 @@ class Gate:
                     gone.append(work.unwanted())
                 else:
                     if len(turns) > 1:
-                        turns.rotate(-1)
+                        work.in_a_row += 1
+                        if work.in_a_row >= work.weight:
+                            work.in_a_row = 0
+                            turns.rotate(-1)
                     self.in_flight += len(taken)
                     if rate is not None and not work.expired:
                         rate.take(now)
@@ -118,17 +128,19 @@ class Gate:
             else:
                 pause = 0.0
             if not jobs:
-                self._tell_if_idle()
+                self.tell_if_idle()
         if pause > 0:
             self.call_later(max(pause, SHORTEST_PAUSE), self.go_on)
             self.told()
+        if self.news is not None:
+            self.news.tell()
         return jobs
 
     def give_back(self, permits: int = 1) -> None:
         """Return permits. Lock held."""
         self.in_flight -= permits
         if self.idle.tickets:
-            self._tell_if_idle()
+            self.tell_if_idle()
 
     def _turn_to_free(self) -> bool:
         """Bring one to the front whose jobs will not be sent, and so need no rate, if any."""
@@ -163,12 +175,14 @@ class Gate:
     def rests_no_more(self, work: Work) -> None:
         """Note that `work` has none any more. Lock held."""
         self._resting.discard(work)
-        self._tell_if_idle()
+        self.tell_if_idle()
 
     # ---- what is known ----
 
     def is_idle(self) -> bool:
         """Say whether nothing is in flight, queued, waiting or being told of. Lock held."""
+        if self.news is not None and self.news.busy:
+            return False
         return not (self.in_flight or self.telling or self.queued() or self.waiting_for_retry())
 
     def queued(self) -> int:
@@ -187,18 +201,29 @@ class Gate:
         """Note that what was to be told has been told."""
         with self.lock:
             self.telling -= 1
-            self._tell_if_idle()
+            self.tell_if_idle()
 
-    def _tell_if_idle(self) -> None:
+    def tell_if_idle(self) -> None:
+        """Let go who waits for that, if nothing is on its way any more. Lock held."""
         if self.idle.tickets and self.is_idle():
             self.idle.wake_all()
 
-    # ---- the limiter's side ----
+    # ---- the side of limiter and observers ----
+
+    def has_observers(self) -> News:
+        """Return where the news for observers is noted, now that there are any."""
+        with self.lock:
+            self.notes_sending = True
+            if self.news is None:
+                self.news = News(self)
+            return self.news
 
     def sends(self, message: Message) -> None:
-        """Note when `message` is handed to the session, if the limiter wants to know."""
-        if self.limiter is not None:
+        """Note when `message` is handed to the session, if limiter or observers want to know."""
+        if self.notes_sending:
             message.note_sending(self.clock.monotonic(), self.in_flight)
+            if self.news is not None:
+                self.news.tell()
 
     def learn(self, job: Job, success: bool, value: Any) -> BaseException | None:
         """Tell the limiter, which there is, how an attempt went, and take its new limit.

@@ -60,7 +60,7 @@ class Job:
         self.timestamp: int | None = None
         """Microseconds: the write timestamp of its first send, which later ones keep."""
         self.sent_at: float | None = None
-        """When it was handed to the session, where a limiter wants to know."""
+        """When it was handed to the session, where a limiter or an observer wants to know."""
         self.in_flight = 0
         """How many were in flight then, itself included."""
 
@@ -80,8 +80,11 @@ class Job:
 
     def note_sending(self, now: float, in_flight: int) -> None:
         """Note when it is handed to the session, and how many are in flight then."""
+        first = self.sent_at is None  # what goes a way of its own after all comes here twice
         self.sent_at = now
         self.in_flight = in_flight
+        if first and self.sending.watch is not None:
+            self.sending.watch.started(self)
 
     def failure(self) -> Failure:
         """Return what is told of it when it has failed."""

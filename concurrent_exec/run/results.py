@@ -215,6 +215,8 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             finally:
                 run.gate.lock.release()
             del held
+            if not from_finaliser and run.gate.news is not None:
+                run.gate.news.tell()
         else:
             self._batch.clear()
 
@@ -345,12 +347,12 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         run = self._run
         if run.closed:
             return
-        failure, error = run.failure, run.error
+        failure, error = run.failure, None
         try:
             if failure is not None:  # with `order_by`, one that was not sent may lie before it
                 failure.unwrap()
+            error = run.take_error()
             if error is not None:
-                run.error = None
                 raise error
         finally:
             del failure, error

@@ -25,6 +25,7 @@ from concurrent_exec.run.lane import Lane, Lanes
 from concurrent_exec.run.parking import Parking
 from concurrent_exec.run.source import Source
 from concurrent_exec.run.telling import tell
+from concurrent_exec.run.watch import Watch
 from concurrent_exec.run.work import Told, Work
 from concurrent_exec.sink import DiscardingSink, OrderedSink, Sink
 
@@ -66,6 +67,10 @@ class Run(Work):
         """Finds the lane of each statement, where their order matters; used by who feeds."""
         self._settings = settings
         self._sending = settings.sending
+        self.weight = settings.sending.weight
+        self._watch: Watch | None = settings.sending.watch
+        self._ended_by: BaseException | None = None
+        """What its caller was raised, though it goes on; for the observers."""
         self._budget = None if settings.max_errors is None else ErrorBudget(settings.max_errors)
 
         self.sink: Sink[Any] = OrderedSink()
@@ -97,7 +102,7 @@ class Run(Work):
         self._ended = False
         self._cut_off = False
         self._feeder_waits = False
-        self._start_time = gate.clock.monotonic()
+        self.start_time = gate.clock.monotonic()
         self._stop_time: float | None = None
         self._cancel_deadline: Callable[[], object] | None = None
         if settings.deadline is not None:
@@ -199,7 +204,9 @@ class Run(Work):
     def unwanted(self) -> object:
         # The finaliser of dropped results takes no lock, and so lets nothing go. The jobs refer
         # to the run: it would be left to the collector, with every statement pulled ahead.
-        return self.let_go(0) if self.closed else None
+        discarded = self.let_go(0) if self.closed else None
+        self._note_end()  # nothing else would tell of an empty list
+        return discarded
 
     def queued(self) -> int:
         if self.stopped or self.closed:
@@ -235,7 +242,10 @@ class Run(Work):
         with self.gate.lock:
             job.settled = True
             if job.errors:
-                told, discarded = self.conclude(job, False, job.last_error())
+                error = job.last_error()
+                if self._watch is not None:
+                    self._watch.settled(job, False, error)
+                told, discarded = self.conclude(job, False, error)
             else:
                 self.started -= 1
                 self._in_flight -= 1
@@ -244,6 +254,7 @@ class Run(Work):
         del discarded  # outside the lock: the statements are the user's objects
         if told is not None:
             tell(told, self.gate)
+        self._tell_observers()
         return True
 
     def may_wait(self, job: Job, delay: float) -> bool:
@@ -282,6 +293,7 @@ class Run(Work):
         del discarded
         if due is not None:
             tell(due, self.gate)
+        self._tell_observers()
 
     def _take_in(self, job: Job, success: bool, value: Any) -> object:
         """Count an outcome and hand it to the sink; return what was pulled for nothing."""
@@ -330,7 +342,10 @@ class Run(Work):
         self._due = deque()
         discarded = []
         for job in again:
-            discarded.append(self._take_in(job, False, job.last_error()))
+            error = job.last_error()
+            if self._watch is not None:
+                self._watch.settled(job, False, error)
+            discarded.append(self._take_in(job, False, error))
             if job.lane is not None:
                 self._leave_lane(job, False)
         return discarded
@@ -358,6 +373,7 @@ class Run(Work):
         self.gate.go_on()
         if due is not None:
             tell(due, self.gate)
+        self._tell_observers()
 
     # ---- the feeding side ----
 
@@ -400,6 +416,7 @@ class Run(Work):
             due = self._progress()
         if due is not None:
             tell(due, self.gate)
+        self._tell_observers()
 
     def _pull_in_place(self) -> Job | None:
         items = self.source.items
@@ -496,6 +513,8 @@ class Run(Work):
         self.gate.idle.wake_all()  # for a shutdown, what waits to be sent again is no more
         if self._cancel_deadline is not None:
             self._cancel_deadline()
+        if self._watch is not None and self._stop_time is None:
+            self._watch.closed(self)
 
     def tell_when_known(self, callback: Callable[[], object]) -> None:
         """Have `callback` called, once and outside the lock, when the outcome is known."""
@@ -513,6 +532,11 @@ class Run(Work):
         held = self.sink, self.failure, self.error, self._ready, self._released, self._due
         resting = self.take_resting()
         self._failed += len(resting) + len(self._due)  # what waits to be sent again is given up
+        if self._watch is not None:
+            for job in (*resting, *self._due):
+                self._watch.settled(job, False, job.last_error())
+            if self._stop_time is None:
+                self._ended_by = self._error() or self._ended_by
         self.sink = DiscardingSink(self.sink.delivered - undelivered)
         self._ready, self._released, self._due = deque(), [], deque()
         self.failure = self.error = None
@@ -520,33 +544,73 @@ class Run(Work):
 
     def statistics(self, held: Sized) -> RunStatistics:
         """Return the counts; `held` has left the sink, but has not reached the caller."""
-        now = self.gate.clock.monotonic()
         with self.gate.lock:
-            return RunStatistics(
-                pulled=self.pulled,
-                started=self.started,
-                in_flight=self._in_flight,
-                waiting_for_retry=len(self._resting) + len(self._due),
-                succeeded=self._succeeded,
-                failed=self._failed,
-                delivered=self.sink.delivered - len(held),
-                retries=self._retries,
-                elapsed=(now if self._stop_time is None else self._stop_time) - self._start_time,
-            )
+            return self.counts(len(held))
+
+    def counts(self, undelivered: int | None = None) -> RunStatistics:
+        """Return the counts; `undelivered` have left the sink, but not reached the caller.
+
+        Lock held.
+        """
+        end = self.gate.clock.monotonic() if self._stop_time is None else self._stop_time
+        return RunStatistics(
+            pulled=self.pulled,
+            started=self.started,
+            in_flight=self._in_flight,
+            waiting_for_retry=len(self._resting) + len(self._due),
+            succeeded=self._succeeded,
+            failed=self._failed,
+            delivered=self.sink.delivered
+            - (self.undelivered if undelivered is None else undelivered),
+            retries=self._retries,
+            elapsed=end - self.start_time,
+        )
+
+    def take_error(self) -> BaseException | None:
+        """Return what ends the run, which the caller is now raised, and forget it."""
+        error, self.error = self.error, None
+        if self._watch is not None and self._stop_time is None:
+            self._ended_by = error
+        return error
+
+    def end_if_over(self) -> object:
+        """Note the end of a run that was closed, if it is; return what to drop. Lock held."""
+        discarded = self.let_go(self.undelivered)
+        self._note_end()
+        return discarded
 
     def _progress(self) -> Callable[[], object] | None:
         """Wake who waits for the end, if it has come; return whom to tell after the lock."""
-        if not self._in_flight and self.over:
-            self.consumers.wake_all()
-            if self._stop_time is None:
-                self._stop_time = self.gate.clock.monotonic()
-                if self._cancel_deadline is not None:
-                    self._cancel_deadline()
+        if not self._in_flight:
+            self._note_end()
         if self.on_known is None or not self.outcome_known:
             return None
         due, self.on_known = self.on_known, None
         self.gate.telling += 1
         return due
+
+    def _note_end(self) -> None:
+        if not self.over:
+            return
+        self.consumers.wake_all()
+        if self._stop_time is not None:
+            return
+        self._stop_time = self.gate.clock.monotonic()
+        if self._cancel_deadline is not None:
+            self._cancel_deadline()
+        if self._watch is not None:
+            error, self._ended_by = self._error() or self._ended_by, None
+            if self.closed:
+                self._watch.drop_later(self.let_go(self.undelivered))
+            self._watch.finished(self.counts(), error)
+
+    def _error(self) -> BaseException | None:
+        failure = self.failure
+        return self.error if failure is None else cast("BaseException", failure.result_or_exc)
+
+    def _tell_observers(self) -> None:
+        if self._watch is not None:
+            self._watch.tell()
 
 
 def _unless_gone(method: WeakMethod[Callable[[], None]]) -> Callable[[], None]:

@@ -55,12 +55,14 @@ class Submissions(Work):
         self._ready.clear()
         again = [*self.take_resting(), *self._due]
         self._due.clear()
-        return removed, [self._told(job, False, job.last_error()) for job in again]
+        return removed, [self._given_up(job) for job in again]
 
     def next_job(self) -> Job | None:
-        if self._due:
-            return self._due.popleft()
-        return self._ready.popleft() if self._ready else None
+        if not (self._due or self._ready):
+            return None
+        job = self._due.popleft() if self._due else self._ready.popleft()
+        self.weight = job.sending.weight
+        return job
 
     def queued(self) -> int:
         return len(self._ready) + len(self._due)
@@ -89,6 +91,12 @@ class Submissions(Work):
 
     def abort(self, error: BaseException) -> None:
         log.error("a retry policy or limiter raised", exc_info=error)
+
+    def _given_up(self, job: Job) -> Told:
+        error = job.last_error()
+        if job.sending.watch is not None:
+            job.sending.watch.settled(job, False, error)
+        return self._told(job, False, error)
 
     def _told(self, job: Job, success: bool, value: Any) -> Told:
         assert isinstance(job, SubmittedJob)

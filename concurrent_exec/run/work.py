@@ -13,6 +13,7 @@ from concurrent_exec.model import FailedAttempt, RetryPolicy
 from concurrent_exec.run.gate import Gate
 from concurrent_exec.run.job import Job
 from concurrent_exec.run.telling import tell
+from concurrent_exec.run.watch import Watch
 
 Told = Callable[[], object] | None
 """What is to be called once the lock is released, or nothing."""
@@ -31,6 +32,10 @@ class Work(ABC):
 
     expired = False
     """Whether nothing of it is to be sent any more, but each job is to fail in its turn."""
+    weight = 1
+    """How many jobs it may give at each of its turns."""
+    in_a_row = 0
+    """How many it has given at this turn; the gate's own note."""
     has_turn = False
     """Whether it stands in the gate's queue; the gate's own note."""
 
@@ -131,6 +136,7 @@ class Work(ABC):
         again: whether it is to be sent again at once, whatever the policy says.
         """
         gate = self.gate
+        watch: Watch | None = job.sending.watch
         policy = None if success or final or again else job.sending.retry
         more_to_do = policy is not None or gate.limiter is not None
         told: Told = None
@@ -142,10 +148,16 @@ class Work(ABC):
             job.settled = True
             if more_to_do:
                 gate.telling += 1
+            if not (success or final):
+                gate.errors.note(value, gate.clock.monotonic())
             if again and self.may_wait(job, 0):
+                if watch is not None:
+                    watch.retried(job, value, 0)
                 self._falls_due_now(job, value)
                 gate.give_back()
             elif policy is None:
+                if watch is not None:
+                    watch.settled(job, success, value)
                 told, discarded = self.conclude(job, success, value)
                 gate.give_back()
         if policy is not None:
@@ -159,6 +171,8 @@ class Work(ABC):
             self.abort(trouble)
         if more_to_do:
             gate.told()
+        if watch is not None:
+            watch.tell(wait=True)
 
     def _retry_or_conclude(
         self, policy: RetryPolicy, job: Job, error: BaseException, sent: bool
@@ -177,11 +191,17 @@ class Work(ABC):
         if trouble is not None:
             self.abort(trouble)
         gate = self.gate
+        watch: Watch | None = job.sending.watch
         told: Told = None
         discarded: object = None
         later: Job | None = None
         with gate.lock:
-            if delay is None or not self.may_wait(job, delay):
+            waits = delay is not None and self.may_wait(job, delay)
+            if watch is not None and delay is not None and waits:
+                watch.retried(job, error, delay)
+            elif watch is not None:
+                watch.settled(job, False, error)
+            if not waits:
                 told, discarded = self.conclude(job, False, error)
             elif delay == 0:
                 self._falls_due_now(job, error)
@@ -231,11 +251,15 @@ def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
         return
     by_work: dict[Work, list[tuple[Job, Any]]] = {}
     concluded: list[tuple[Told, object]] = []
+    watch: Watch | None = None
     with gate.lock:
         for outcome in outcomes:
             job = outcome[0]
             if not job.settled:
                 job.settled = True
+                if job.sending.watch is not None:
+                    watch = job.sending.watch
+                    watch.settled(job, True, outcome[1])
                 by_work.setdefault(job.work, []).append(outcome)
         for work, succeeded in by_work.items():
             concluded += work.conclude_successes(succeeded)
@@ -244,6 +268,8 @@ def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
     del concluded  # outside the lock: the statements it discards are the user's objects
     for callback in callbacks:
         tell(callback, gate)
+    if watch is not None:
+        watch.tell(wait=True)
 
 
 def _attempt(job: Job, error: BaseException, sent: bool) -> FailedAttempt:

@@ -32,7 +32,8 @@ def _quiet(executor: Any, session: ScriptedSession) -> bool:
     runs = executor._living_runs()
     with gate.lock:
         in_flight = sum(request.size for request in session.pending)
-        if gate.may_take() or gate.telling or gate.in_flight != in_flight:
+        news = gate.news is not None and gate.news.busy
+        if news or gate.may_take() or gate.telling or gate.in_flight != in_flight:
             return False
         return all(run.at_rest or _waits(run.source.iterator) for run in runs)
 
