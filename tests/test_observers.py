@@ -64,6 +64,11 @@ def at_once(statement: Any, parameters: Any) -> Reply:
     return Reply(at_once=True)
 
 
+def answer_all(session: ScriptedSession) -> None:
+    for request in session.pending:
+        request.succeed()
+
+
 @any_executor
 def test_details_tell_what_happened_and_show_no_value(make_executor: MakeExecutor) -> None:
     clock, seen = VirtualClock(), Recorder()
@@ -164,7 +169,7 @@ def test_they_are_called_in_the_context_of_the_caller(make_executor: MakeExecuto
     executor.submit("c")
     VAR.set("another's")
     wait_until_quiet(executor, session)
-    answering = threading.Thread(target=lambda: [each.succeed() for each in session.pending])
+    answering = threading.Thread(target=answer_all, args=(session,))
     answering.start()
     answering.join()
     executor.shutdown()
@@ -182,9 +187,10 @@ def test_an_observer_may_use_the_executor(make_executor: MakeExecutor) -> None:
             futures.append(executor.submit("more"))
 
     futures: list[Any] = []
-    with make_executor(ScriptedSession(at_once), observers=[Submits()]) as executor:
+    session = ScriptedSession(at_once)
+    with make_executor(session, observers=[Submits()]) as executor:
         executor.map("q", [(1,)]).all()
-        wait_until_quiet(executor, executor.session)
+        wait_until_quiet(executor, session)
     assert len(futures) == 1
     assert futures[0].result(10) is not None
 
@@ -255,7 +261,7 @@ def test_a_shutdown_waits_until_all_is_told(make_executor: MakeExecutor) -> None
     future = executor.map("q", [(n,) for n in range(5)]).future()
     while len(session.pending) < 5:
         pass
-    answering = threading.Thread(target=lambda: [each.succeed() for each in session.pending])
+    answering = threading.Thread(target=answer_all, args=(session,))
     answering.start()
     threading.Timer(0.05, go_on.set).start()
     executor.shutdown()

@@ -100,7 +100,8 @@ import concurrent_exec
 tops = {name.partition(".")[0] for name in set(sys.modules) - before}
 ours = {"concurrent_exec", "cassandra", *sys.stdlib_module_names}
 print(*sorted(tops - ours))
-extras = {"click", "matplotlib", "rich", "tqdm", "hdrh", "pytest", "hypothesis"}
+extras = {"click", "matplotlib", "rich", "tqdm", "hdrh", "prometheus_client", "opentelemetry",
+          "pytest", "hypothesis"}
 print(*sorted(extras & set(sys.modules)))
 """
     )

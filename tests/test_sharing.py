@@ -13,7 +13,11 @@ from weakref import WeakSet
 
 from cassandra.cluster import NoHostAvailable
 
-from concurrent_exec import Executor
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from concurrent_exec import CallbackExecutor, Executor
 from concurrent_exec.testing import Reply, ScriptedSession, wait_until_quiet
 from tests.executors import any_executor
 from tests.test_stopping import PAIRS, numbers, wait_for
@@ -41,6 +45,51 @@ def test_runs_take_turns(make_executor: MakeExecutor) -> None:
     assert order[0] == "a"  # when there was no other
     for turn in range(4):
         assert order[turn * 4 + 1 : turn * 4 + 5] == ["a", "b", "c", "s"]
+
+
+@any_executor
+@settings(max_examples=25)
+@given(weights=st.lists(st.integers(1, 5), min_size=1, max_size=4), submits=st.integers(1, 5))
+def test_weights_are_turns_in_a_row_and_none_starves(
+    make_executor: MakeExecutor, weights: list[int], submits: int
+) -> None:
+    order: list[str] = []
+
+    def script(statement: str, parameters: Any) -> None:
+        order.append(statement)
+
+    session = ScriptedSession(script)
+    executor = make_executor(session, concurrency=1)
+    cycles = 3
+    runs = [
+        executor.execute(
+            [(f"run {number}", None)] * (cycles * weight + 1), buffersize=100, weight=weight
+        )
+        for number, weight in enumerate(weights)
+    ]
+    futures = [executor.submit("submitted", weight=submits) for _ in range(cycles * submits)]
+    cycle = [f"run {number}" for number, weight in enumerate(weights) for _ in range(weight)]
+    cycle += ["submitted"] * submits
+    for _ in range(cycles * len(cycle)):
+        wait_until_quiet(executor, session)
+        session.pending[0].succeed()
+    wait_until_quiet(executor, session)
+    assert order[1 : 1 + cycles * len(cycle)] == cycle * cycles  # the first one was alone
+    while session.pending:
+        session.pending[0].succeed()
+        wait_until_quiet(executor, session)
+    counts = [len(run.all()) for run in runs]
+    assert counts == [cycles * weight + 1 for weight in weights]
+    assert all(future.done() for future in futures)
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (True, TypeError), (1.5, TypeError)])
+def test_a_wrong_weight_is_refused_by_name(value: Any, error: type[Exception]) -> None:
+    executor = CallbackExecutor(ScriptedSession())
+    with pytest.raises(error, match=r"^weight must be "):
+        executor.map("q", [], weight=value)
+    with pytest.raises(error, match=r"^weight must be "):
+        executor.submit("q", weight=value)
 
 
 @any_executor

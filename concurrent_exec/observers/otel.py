@@ -1,6 +1,6 @@
 """Traces and metrics for OpenTelemetry.
 
-Names are those of its semantic conventions for database clients, as of version 1.40 or so
+Names are those of its stable semantic conventions for database clients
 (https://opentelemetry.io/docs/specs/semconv/db/database-spans/ and .../database-metrics/);
 those that begin with `concurrent_exec.` are this library's.
 """

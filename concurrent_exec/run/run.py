@@ -575,7 +575,7 @@ class Run(Work):
 
     def end_if_over(self) -> object:
         """Note the end of a run that was closed, if it is; return what to drop. Lock held."""
-        discarded = self.let_go(self.undelivered)
+        discarded = self.let_go(0)
         self._note_end()
         return discarded
 
@@ -601,7 +601,7 @@ class Run(Work):
         if self._watch is not None:
             error, self._ended_by = self._error() or self._ended_by, None
             if self.closed:
-                self._watch.drop_later(self.let_go(self.undelivered))
+                self._watch.drop_later(self.let_go(0))
             self._watch.finished(self.counts(), error)
 
     def _error(self) -> BaseException | None:

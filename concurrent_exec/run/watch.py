@@ -133,21 +133,21 @@ class Watch:
     def started(self, job: Job) -> None:
         """Note that `job` is about to be handed to the session."""
         if "on_started" in self._wanted:
-            self._add("on_started", StatementStarted(*self._common(job)))
+            self._add("on_started", StatementStarted(*self._facts(job)))
 
     def retried(self, job: Job, error: BaseException, delay: float) -> None:
         """Note that `job` has failed and will be sent again. Lock held."""
         if "on_retry" in self._wanted:
-            more = error, self._seconds(job), delay, job.batch_size
-            self._add("on_retry", StatementRetried(*self._common(job), *more))
+            facts = self._facts(job, error, self._seconds(job), delay, job.batch_size)
+            self._add("on_retry", StatementRetried(*facts))
 
     def settled(self, job: Job, success: bool, value: Any) -> None:
         """Note the final outcome of `job`. Lock held."""
         if self.run is None and not job.attempts:
             return  # submitted and cancelled before its turn came: nobody has heard of it
         if "on_settled" in self._wanted:
-            more = success, value, self._seconds(job), job.batch_size
-            self._add("on_settled", StatementSettled(*self._common(job), *more))
+            facts = self._facts(job, success, value, self._seconds(job), job.batch_size)
+            self._add("on_settled", StatementSettled(*facts))
 
     def finished(self, statistics: RunStatistics, error: BaseException | None) -> None:
         """Note that the run has come to its end. Lock held."""
@@ -182,7 +182,7 @@ class Watch:
         if event in self._wanted:
             self._news.add(self, event, details)
 
-    def _common(self, job: Job) -> tuple[Any, ...]:
+    def _facts(self, job: Job, *more: Any) -> tuple[Any, ...]:
         return (
             self.run,
             job.index,
@@ -191,6 +191,7 @@ class Watch:
             job.attempts,
             job.in_flight,
             self._news.gate.limit,
+            *more,
         )
 
     def _seconds(self, job: Job) -> float | None:
