@@ -6,7 +6,7 @@ import asyncio
 import gc
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
@@ -246,6 +246,46 @@ def test_the_end_says_what_ended_a_run(make_executor: MakeExecutor) -> None:
 
 
 @any_executor
+@pytest.mark.parametrize("what", ["statement", "input"])
+def test_the_end_says_it_though_the_caller_has_been_raised_it_before(
+    make_executor: MakeExecutor, what: str
+) -> None:
+    def pairs() -> Iterator[tuple[str, tuple[int]]]:
+        yield "q", (1,)
+        if what == "input":
+            raise Wrong
+        yield "q", (2,)
+
+    session, seen = ScriptedSession(), Recorder()
+    executor = make_executor(session, observers=[seen])
+    results = executor.execute(pairs())
+    wait_until_quiet(executor, session)
+    if what == "statement":
+        session.pending[0].fail(Wrong())
+    with pytest.raises(Wrong):
+        results.all()
+    assert not seen.only(RunFinished)
+    session.pending[0].succeed()
+    executor.shutdown()
+    assert type(seen.told[-1].error) is Wrong
+
+
+@any_executor
+def test_a_submit_that_a_shutdown_keeps_from_being_sent_again_settles(
+    make_executor: MakeExecutor,
+) -> None:
+    session, seen = ScriptedSession(), Recorder()
+    executor = make_executor(session, clock=session.clock, observers=[seen], retry=Once())
+    future = executor.submit("q")
+    wait_until_quiet(executor, session)
+    session.pending[0].fail(Wrong())
+    wait_until_quiet(executor, session)
+    executor.shutdown(cancel_futures=True)
+    assert isinstance(future.exception(), Wrong)
+    assert seen.names() == ["StatementStarted", "StatementRetried", "StatementSettled"]
+
+
+@any_executor
 def test_a_shutdown_waits_until_all_is_told(make_executor: MakeExecutor) -> None:
     told = 0
     go_on = threading.Event()
@@ -259,8 +299,7 @@ def test_a_shutdown_waits_until_all_is_told(make_executor: MakeExecutor) -> None
     session = ScriptedSession()
     executor = make_executor(session, observers=[Slow()])
     future = executor.map("q", [(n,) for n in range(5)]).future()
-    while len(session.pending) < 5:
-        pass
+    wait_until_quiet(executor, session)
     answering = threading.Thread(target=answer_all, args=(session,))
     answering.start()
     threading.Timer(0.05, go_on.set).start()
@@ -298,10 +337,12 @@ def test_who_settles_waits_for_slow_observers(monkeypatch: pytest.MonkeyPatch) -
     threads[1].start()
     news = executor._gate.news
     assert news is not None
-    while len(news._queue) <= 3:
-        pass
-    assert answered == [0, 1, 2]
-    go_on.set()
+    try:
+        while len(news._queue) <= 3:
+            pass
+        assert answered == [0, 1, 2]
+    finally:
+        go_on.set()
     for thread in threads:
         thread.join(10)
     assert len(results.all()) == 20
