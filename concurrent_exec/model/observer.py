@@ -117,10 +117,11 @@ class Observer:
       handed to the session, because the deadline had passed for instance, only settles.
     - of a statement that is submitted, the same, but it has no run
 
-    The observers of one executor are called one at a time, without any lock of ours, in whatever
-    thread it happens, often the driver's I/O thread, and within the context (`contextvars`) of
-    the caller of `execute`, `map` or `submit`. They must be quick, and neither block nor wait for
-    anything of the executor's. One that raises is logged once and left out from then on.
+    The observers of one executor are called one at a time, without any lock that anybody waits for,
+    in whatever thread it happens, often the driver's I/O thread, and within the context
+    (`contextvars`) of the caller of `execute`, `map` or `submit`. They must be quick, and neither
+    block nor wait for anything of the executor's. One that raises is logged once and left out from
+    then on.
 
     What is given to them refers to the user's statements, parameters and results: who keeps it
     keeps them.

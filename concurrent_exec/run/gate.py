@@ -111,6 +111,7 @@ class Gate:
                 if not taken:
                     gone.append(turns.popleft())
                     work.has_turn = False
+                    work.in_a_row = 0
                     gone.append(work.unwanted())
                 else:
                     if len(turns) > 1:
