@@ -71,6 +71,8 @@ class Run(Work):
         self._watch: Watch | None = settings.sending.watch
         self._ended_by: BaseException | None = None
         """What its caller was raised, though it goes on; for the observers."""
+        self._given_up: list[Job] = []
+        """What a closed run let go that was to be sent again; for the observers."""
         self._budget = None if settings.max_errors is None else ErrorBudget(settings.max_errors)
 
         self.sink: Sink[Any] = OrderedSink()
@@ -523,6 +525,7 @@ class Run(Work):
             due = self._progress()
         if due is not None:
             tell(due, self.gate)
+        self._tell_observers()
 
     def let_go(self, undelivered: int) -> object:
         """Return what a closed run still holds, for the caller to drop without the lock.
@@ -532,11 +535,10 @@ class Run(Work):
         held = self.sink, self.failure, self.error, self._ready, self._released, self._due
         resting = self.take_resting()
         self._failed += len(resting) + len(self._due)  # what waits to be sent again is given up
-        if self._watch is not None:
-            for job in (*resting, *self._due):
-                self._watch.settled(job, False, job.last_error())
-            if self._stop_time is None:
-                self._ended_by = self._error() or self._ended_by
+        if self._watch is not None and self._stop_time is None:
+            # Told with the end, as who closes a run tells nothing: it may be a finaliser.
+            self._given_up += (*resting, *self._due)
+            self._ended_by = self._error() or self._ended_by
         self.sink = DiscardingSink(self.sink.delivered - undelivered)
         self._ready, self._released, self._due = deque(), [], deque()
         self.failure = self.error = None
@@ -595,14 +597,20 @@ class Run(Work):
         self.consumers.wake_all()
         if self._stop_time is not None:
             return
+        if self._watch is not None:
+            self._tell_end(self._watch)
         self._stop_time = self.gate.clock.monotonic()
         if self._cancel_deadline is not None:
             self._cancel_deadline()
-        if self._watch is not None:
-            error, self._ended_by = self._error() or self._ended_by, None
-            if self.closed:
-                self._watch.drop_later(self.let_go(0))
-            self._watch.finished(self.counts(), error)
+
+    def _tell_end(self, watch: Watch) -> None:
+        if self.closed:
+            watch.drop_later(self.let_go(0))
+        for job in self._given_up:
+            watch.settled(job, False, job.last_error())
+        watch.finished(self.counts(), self._error() or self._ended_by)
+        watch.drop_later(self._given_up)
+        self._given_up, self._ended_by = [], None
 
     def _error(self) -> BaseException | None:
         failure = self.failure
