@@ -36,9 +36,14 @@ class Source:
     ) -> None:
         self.items = items
         self.iterator = iterator
-        self.statement = statement
+        self._statement = statement
         self.total = None if items is None else len(items)
         """How many there are, where that is known."""
+
+    @property
+    def statement(self) -> Any:
+        """The one statement of all items, or None where each has its own."""
+        return self._statement
 
     def as_iterator(self) -> None:
         """Have the items pulled one by one by who feeds, who may run code of the user's."""
@@ -51,7 +56,7 @@ class Source:
 
         Raises InvalidItemError where an item is not a pair.
         """
-        return (self.statement, item) if self.statement is not None else _unpack(index, item)
+        return (self._statement, item) if self._statement is not None else _unpack(index, item)
 
     def pair_at(self, index: int) -> tuple[Any, Any]:
         """Return the pair at `index` of `items`, running no code of the user's.
@@ -63,8 +68,8 @@ class Source:
             item = self.items[index]
         except IndexError:
             raise InvalidItemError(index, "was removed while the run was under way") from None
-        if self.statement is not None:
-            return self.statement, item
+        if self._statement is not None:
+            return self._statement, item
         if type(item) in _PLAIN_PAIR and len(item) == 2:
             return item[0], item[1]
         raise InvalidItemError(index, "was replaced by no pair while the run was under way")
