@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 from weakref import WeakSet
 
-from cassandra.cluster import NoHostAvailable
-
 import pytest
+from cassandra.cluster import NoHostAvailable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
