@@ -500,7 +500,7 @@ FAULTS = [
     Fault(
         "no timeout is watched for",
         "drivers/direct/wire.py",
-        "            self._sweeper.by(min(request.deadline for request in requests))\n",
+        "            self._sweeper.by(requests[0].sent_at + shortest)\n",
         "            pass\n",
     ),
     Fault(
