@@ -15,8 +15,8 @@ from tests.integration.proxy import Proxy
 from tests.integration.support import Rows, make_table, our_threads, wait_for_end_of_threads
 
 collect_ignore = [] if driver_name() == "scylla-driver" else ["test_shards.py"]
-if find_spec("cassandra.io.libevwrapper") is None:  # the oldest cassandra-driver comes without it
-    collect_ignore.append("test_coalescing.py")
+if find_spec("cassandra.io.libevwrapper") is None:  # the oldest drivers come without it
+    collect_ignore += ["test_coalescing.py", "test_shards.py"]
 
 
 @pytest.fixture(autouse=True)
