@@ -191,12 +191,16 @@ def test_an_exception_shared_by_many_names_the_one_that_is_raised() -> None:
     dead = OperationTimedOut(errors={"host": "gone"})
     dead.add_note("somebody else's")
     results = [failed(dead, index, f"SELECT {index}") for index in range(4)]
-    for index in (0, 3, 1, 1):
+    raised = []
+    for index in (0, 3, 1, 1, 0):
         with pytest.raises(OperationTimedOut) as caught:
             results[index].unwrap()
-        assert caught.value is dead
-        assert caught.value.failure is results[index].failure
-        assert caught.value.__notes__ == [
+        raised.append((index, caught.value))
+    for index, exc in raised:  # also after others were
+        assert (exc is dead) == (index == 0)
+        assert (str(exc), exc.errors) == (str(dead), dead.errors)
+        assert exc.failure is results[index].failure
+        assert exc.__notes__ == [
             "somebody else's",
             f"concurrent_exec: statement {index} of the input failed after 2 attempts: "
             f"SELECT {index}",

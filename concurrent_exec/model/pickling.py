@@ -28,6 +28,13 @@ def _rebuild(
     return exc
 
 
+def twin(exc: BaseException) -> BaseException:
+    """Return an exception like `exc`, with its attributes and its cause."""
+    made = _rebuild(type(exc), exc.args, vars(exc))
+    made.__cause__ = exc.__cause__
+    return made
+
+
 class PortableException:
     """Stands for an exception while it is pickled; what is unpickled is the exception itself."""
 

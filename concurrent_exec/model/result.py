@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from concurrent_exec.model.pickling import PortableException, portable
+from concurrent_exec.model.pickling import PortableException, portable, twin
 from concurrent_exec.model.statement import short_text, statement_text
 
 R = TypeVar("R")
@@ -111,19 +111,20 @@ class ExecutionResult(_Pair[R]):
         """Return the result, or raise the exception of a statement that failed.
 
         The exception is the driver's own object, with the attribute `failure` and a note that
-        names index and statement, but none of the parameters' values. It is annotated here and
-        not earlier, because a driver hands one exception object to all the requests of a
-        connection that died.
+        names index and statement, but none of the parameters' values. A driver hands one object
+        to all the requests of a connection that died, and a batch has one for all its statements:
+        the first to be raised is that object, the others are like it.
         """
         if self.success:
             return cast(R, self.result_or_exc)
+        exc = cast(BaseException, self.result_or_exc)
         try:
             if self.failure is not None:
-                _annotate(cast(BaseException, self.result_or_exc), self.failure)
+                exc = _annotated(exc, self.failure)
             # An exception raised a second time would otherwise drag the first one's frames.
-            raise cast(BaseException, self.result_or_exc).with_traceback(None)
+            raise exc.with_traceback(None)
         finally:
-            del self  # or the exception's traceback and this frame would refer to each other
+            del self, exc  # or the exception's traceback and this frame would refer to each other
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.success or not isinstance(self.result_or_exc, BaseException):
@@ -142,7 +143,10 @@ def _rebuild(
     return result
 
 
-def _annotate(exc: BaseException, failure: Failure) -> None:
+def _annotated(exc: BaseException, failure: Failure) -> BaseException:
+    """Return `exc` with what is known of the failure, or a twin where it tells of another's."""
+    if vars(exc).setdefault("failure", failure) is not failure:
+        exc = twin(exc)
     times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
     batch = f" in a batch of {failure.batch_size}" if failure.batch_size > 1 else ""
     text = short_text(failure.statement)
@@ -150,3 +154,4 @@ def _annotate(exc: BaseException, failure: Failure) -> None:
     earlier = [text for text in getattr(exc, "__notes__", ()) if not text.startswith(_NOTE)]
     exc.__notes__ = [*earlier, note]
     exc.failure = failure  # type: ignore[attr-defined]
+    return exc
