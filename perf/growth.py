@@ -23,7 +23,14 @@ CONCURRENCY = 100
 MILLION = 1_000_000
 COUNTS = (1_000, 10_000, 100_000, MILLION)
 COLUMNS = (2, 5, 10, 20, 50)
-GROWING = (HELPER, "bare chain, cycle broken", "CallbackExecutor, list", "CallbackExecutor, stream")
+GROWING = (
+    HELPER,
+    "bare chain, cycle broken",
+    "CallbackExecutor, list",
+    "CallbackExecutor, stream",
+    "DirectExecutor, list",
+    "DirectExecutor, stream",
+)
 GROWN = GROWING[2:]
 """What goes to a million; `memory` has what becomes of the helper there."""
 
