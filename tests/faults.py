@@ -211,7 +211,7 @@ FAULTS = [
     Fault(
         "a raised failure and its frame refer to each other",
         "model/result.py",
-        "            del self  # or",
+        "            del self, exc  # or",
         "            pass  # or",
     ),
     Fault(
