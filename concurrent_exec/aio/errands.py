@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 from weakref import finalize
+
+from concurrent_exec.aio.token import Token
 
 Errand = Callable[[], None]
 
@@ -32,18 +33,15 @@ class Errands:
 
     def once(self, errand: Errand) -> Errand:
         """Return what has `errand` done, but not again while that is still to come."""
-        token = deque([None])
+        token = Token()
 
         def run() -> None:
-            token.append(None)  # first: what comes from now on may be too late for this one
+            token.put_back()
             errand()
 
         def do() -> None:
-            try:
-                token.pop()
-            except IndexError:
-                return
-            self._queue.put(run)
+            if token.take():
+                self._queue.put(run)
 
         return do
 

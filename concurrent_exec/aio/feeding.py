@@ -9,7 +9,7 @@ from typing import Any
 from concurrent_exec.aio.wakeups import Bell, Wakeups
 from concurrent_exec.model import RunClosedError
 from concurrent_exec.run import Run
-from concurrent_exec.run.feeder import offer, raised
+from concurrent_exec.run.feeder import demand, offer, raised
 
 
 class _Doorbell(Bell):
@@ -42,22 +42,19 @@ async def _feed(
     run: Run, iterator: AsyncIterator[Any], launch: Callable[[], None], doorbell: Bell
 ) -> None:
     try:
-        while (room := _room(run)) is not None:
+        while (room := demand(run)) is not None:
             if not room:
                 await doorbell.wait()
             while room > 0 and await _pull_one(run, iterator):
                 room -= 1
                 if run.gate.may_take():
                     launch()
+            if run.gate.may_take():
+                launch()
     except BaseException:
         if run.may_bring_more:  # else the doorbell has cancelled us, who waited for no more
             run.end_of_input(RunClosedError("the task that pulled the run's input was cancelled"))
         raise
-
-
-def _room(run: Run) -> int | None:
-    with run.gate.lock:
-        return run.demand()
 
 
 async def _pull_one(run: Run, iterator: AsyncIterator[Any]) -> bool:

@@ -6,6 +6,8 @@ from asyncio import AbstractEventLoop, Event
 from collections import deque
 from collections.abc import Callable
 
+from concurrent_exec.aio.token import Token
+
 
 class Wakeups:
     """Has things called on an event loop by any thread, with one wake-up pending at most.
@@ -17,15 +19,13 @@ class Wakeups:
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
         self._calls: deque[Callable[[], object]] = deque()
-        self._token = deque([None])
-        """Empty while a wake-up is pending: who takes the token sends one."""
+        self._token = Token()
+        """Gone while a wake-up is pending."""
 
     def call(self, callback: Callable[[], object]) -> None:
         """Have `callback` called on the loop, soon; it must not raise."""
         self._calls.append(callback)
-        try:
-            self._token.pop()
-        except IndexError:
+        if not self._token.take():
             return
         try:
             self.loop.call_soon_threadsafe(self._run)
@@ -33,23 +33,19 @@ class Wakeups:
             self._calls.clear()
 
     def _run(self) -> None:
-        self._token.append(None)  # first: what comes from now on may be too late for this one
+        self._token.put_back()
         for _ in range(len(self._calls)):
             self._calls.popleft()()
 
 
 class Bell:
-    """What a coroutine waits for and any thread rings; a run knows it as ticket and doorbell."""
+    """What a coroutine waits for and any thread rings."""
 
     def __init__(self, wakeups: Wakeups) -> None:
         self._wakeups = wakeups
         self._rung = Event()
 
     def release(self) -> None:
-        """Ring."""
-        self._wakeups.call(self._rung.set)
-
-    def put(self, item: None) -> None:
         """Ring."""
         self._wakeups.call(self._rung.set)
 

@@ -30,11 +30,7 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
     doorbell: SimpleQueue[None] = SimpleQueue()
     run.doorbell = doorbell  # nobody has rung before, as nobody has asked
     try:
-        while True:
-            with run.gate.lock:
-                room = run.demand()
-            if room is None:
-                return
+        while (room := demand(run)) is not None:
             if not room:
                 doorbell.get()
             while room > 0 and pull_one(run):
@@ -48,6 +44,12 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
     finally:
         # The feeder is the one to finalise a generator, as it was the one to run it.
         run.source.iterator = None
+
+
+def demand(run: Run) -> int | None:
+    """Return how many statements to pull, as `Run.demand` says."""
+    with run.gate.lock:
+        return run.demand()
 
 
 def pull_one(run: Run) -> bool:
