@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterator
 from struct import Struct
 from typing import Any
 
-_HEADER = Struct(">BBhBi")
+HEADER = Struct(">BBhBi")
 """Version, flags, stream id, opcode and the body's length (native protocol v3 to v5, 2)."""
 _VERSION = 0x7F
 """Of the first byte; the other bit says that it is an answer."""
-_PAYLOAD_CRC = 4
+PAYLOAD_CRC = 4
 """Bytes behind the payload of a segment."""
 
 
@@ -84,15 +84,15 @@ class FrameReader:
         joined = self._frames.joined(data)
         if joined is None:
             return
-        at, end, enough = 0, len(joined), _HEADER.size
-        while end - at >= _HEADER.size:
-            version, flags, stream, opcode, length = _HEADER.unpack_from(joined, at)
+        at, end, enough = 0, len(joined), HEADER.size
+        while end - at >= HEADER.size:
+            version, flags, stream, opcode, length = HEADER.unpack_from(joined, at)
             version &= _VERSION
             if version not in self._versions or length < 0:
                 raise MalformedFrameError(f"version {version}, a body of {length} bytes")
-            body = at + _HEADER.size
+            body = at + HEADER.size
             if end - body < length:
-                enough = _HEADER.size + length
+                enough = HEADER.size + length
                 break
             at = body + length
             yield version, flags, stream, opcode, joined[body:at]
@@ -113,7 +113,7 @@ class FrameReader:
         payloads: list[bytes] = []
         while end - at >= size:
             header = codec.decode_header(io.BytesIO(joined[at : at + size]))
-            whole = size + header.payload_length + _PAYLOAD_CRC
+            whole = size + header.payload_length + PAYLOAD_CRC
             if end - at < whole:
                 enough = whole
                 break

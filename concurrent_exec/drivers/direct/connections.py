@@ -11,13 +11,11 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from concurrent_exec.drivers.direct.plan import COMPRESSED, EXECUTE, HEADER
+from concurrent_exec.drivers.direct.plan import COMPRESSED, EXECUTE
+from concurrent_exec.drivers.frames import HEADER, PAYLOAD_CRC
 
 if TYPE_CHECKING:
     from concurrent_exec.drivers.direct.wire import Request
-
-_PAYLOAD_CRC = 4
-"""Bytes behind the payload of a segment of protocol v5."""
 
 
 def send(connection: Any, requests: Sequence[Request], decode: Callable[..., Any]) -> int:
@@ -87,7 +85,7 @@ def _pieces(connection: Any, requests: Sequence[Request]) -> Iterator[tuple[int,
     room = connection.out_buffer_size
     if connection._is_checksumming_enabled:
         compressor, codec = None, connection._segment_codec
-        room -= codec.header_length_with_crc + _PAYLOAD_CRC
+        room -= codec.header_length_with_crc + PAYLOAD_CRC
     joined: list[bytes] = []
     size = 0
     pack = HEADER.pack

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cassandra import ProtocolVersion
 from cassandra.marshal import int32_pack, uint8_pack, uint16_pack, uint32_pack, uint64_pack
 
 from concurrent_exec.drivers.direct.binding import Binder, values_of
+from concurrent_exec.drivers.frames import HEADER
 
 if TYPE_CHECKING:
     from concurrent_exec.drivers.direct.driver import Driver
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 EXECUTE = 0x0A
 COMPRESSED = 0x01
 BETA = 0x10
-HEADER = Struct(">BBhBi")
-"""Version, flags, stream id, opcode and the body's length (native protocol v4 and v5, 2)."""
 
 _VALUES, _PAGE_SIZE, _SERIAL_CONSISTENCY, _TIMESTAMP = 0x01, 0x04, 0x10, 0x20
 
