@@ -415,12 +415,15 @@ def test_it_follows_a_change(change: str) -> None:
 def test_it_does_not_starve_on_a_restless_server(server: Server) -> None:
     # It is slower at times whatever the limit, which is no reason to send less.
     statements = 30_000
+    shares = []
     for seed in SEEDS:
         spells = restless(server, statements, seed)
         levels = (10, 40, 160, 320)
         best = max(last(play(spells, Fixed(n), statements), 0.7).throughput for n in levels)
         found = last(play(spells, AdaptiveConcurrency(), statements, seed=seed), 0.7)
-        assert found.throughput >= 0.7 * best
+        shares.append(found.throughput / best)
+    assert min(shares) >= 0.5
+    assert statistics.median(shares) >= 0.8
 
 
 def test_it_comes_back_after_an_overload() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from math import exp, inf, sqrt
+from math import exp, inf, log, sqrt
 from operator import attrgetter
 from threading import Lock
 
@@ -18,6 +18,18 @@ TARGET = 0.1
 
 SPREAD = 1.25
 """The factor between the two levels that are compared; BBR probes by the same."""
+
+FAR = 2.0
+"""The same while there seems to be a queue: what is further apart stands out more from chance."""
+
+QUEUE = 2.0
+"""There seems to be one when round trips are longer by this factor than the shortest ..."""
+
+RECENT = 50
+"""... of so many windows, while the elasticity of late is below its target; ..."""
+
+NEWS = 0.2
+"""... that is its average, in which the newest has this weight."""
 
 GAIN = 0.075
 """By how much the logarithm of the level moves for an elasticity that is off target by 1."""
@@ -77,6 +89,12 @@ class AdaptiveConcurrency:
     al., NSDI 2015, and "Vivace", NSDI 2018). There is no estimate of a round trip without load,
     as Gradient2, Vegas and BBR need it, so there is none to become wrong.
 
+    Deep in a queue the elasticity is 0, and what chance adds to it is larger than the target: the
+    level would wander. While round trips are long beside the shortest of late, and more in flight
+    has not been worth it on average, the lower of the two levels is therefore `FAR` away, which
+    costs nothing there, and shows three times as much. Round trips that were short for another
+    reason only make it look further down than it need.
+
     - At the start, and when it comes back, it doubles the level until that brings less than half
       of what it might, as TCP's slow start does; by one more for each answer, so in no burst.
     - On overload it halves (D.-M. Chiu and R. Jain, "Analysis of the Increase and Decrease
@@ -124,8 +142,13 @@ class AdaptiveConcurrency:
         """How many windows to let pass before the lower level is tried again."""
         self._rising = False
         self._boost = 1.0
+        self._off = 0.0
+        """By how much the elasticity has been off target of late."""
+        self._spread = SPREAD
         self._last: Measurement | None = None
         """What the next window is compared with."""
+        self._trips: deque[float] = deque(maxlen=RECENT)
+        """How long round trips were in the last windows."""
         self._recent: deque[Measurement] = deque(maxlen=MEMORY)
         """The last windows that were not slow."""
         self._slow_windows = 0
@@ -167,6 +190,7 @@ class AdaptiveConcurrency:
     def _close(self) -> None:
         found = self._window.measure()
         self._ceiling.passed(self._window.attempts / self._limit)
+        self._trips.append(found.seconds)
         if found.concurrency < self._limit / 2 or not 0 < found.throughput < inf:
             # The application does not use the limit; or nothing succeeded, or took any time.
             self._last = None
@@ -256,10 +280,12 @@ class AdaptiveConcurrency:
         # Where the application did not go along with the limit there is nothing to compare.
         if last is not None and found.is_apart_from(last, SPREAD ** (1 / 3)):
             off = max(-STEEPEST, min(1.0, elasticity(last, found))) - TARGET
+            self._off += NEWS * (off - self._off)
             rising = off > 0
             self._boost = min(FASTEST, 2 * self._boost) if rising == self._rising else 1.0
             self._rising = rising
-            level = self._level * exp(GAIN * self._boost * off)
+            gain = GAIN * self._boost * log(self._spread, SPREAD)
+            level = self._level * exp(gain * off)
             self._level = self._bounded(level)
             if level > self._level and rising and not self._high:
                 # Every look at the lower level costs throughput, and can change nothing here.
@@ -273,10 +299,15 @@ class AdaptiveConcurrency:
     def _probe(self) -> None:
         """Go to the lower or the higher of the two levels."""
         top = int(self._bounded(inf))
-        apart = sqrt(SPREAD)
-        low = max(self._min, min(round(self._level / apart), int(top / SPREAD)))
-        high = min(top, max(low + 1, round(self._level * apart)))
+        above = sqrt(SPREAD)
+        self._spread = FAR if self._seems_to_queue() else SPREAD
+        below = self._spread / above
+        low = max(self._min, min(round(self._level / below), int(top / self._spread)))
+        high = min(top, max(low + 1, round(self._level * above)))
         self._go(high if self._high else low)
+
+    def _seems_to_queue(self) -> bool:
+        return self._off < 0 and self._trips[-1] > QUEUE * min(self._trips)
 
     def _go(self, aim: int) -> None:
         limit, self._aim = self._limit, aim
