@@ -438,7 +438,8 @@ class World:
         return [(self.runner_of(statement), parameters[0]) for statement, parameters in pairs]
 
     def runner_of(self, statement: Any) -> Runner:
-        return next(each for each in self.runners.values() if each.statement is statement)
+        runners = list(self.runners.values())  # at once: another run may begin meanwhile
+        return next(each for each in runners if each.statement is statement)
 
     def script(self, statement: Any, parameters: Any) -> Reply | None:
         try:
