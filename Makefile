@@ -3,7 +3,7 @@
 
 # Two environments, because both drivers install the package "cassandra".
 DRIVERS := cassandra scylla
-EXTRAS := cli,compare,demo,histogram,opentelemetry,perf,progress,prometheus,test
+EXTRAS := cli,compare,demo,histogram,opentelemetry,perf,progress,prometheus,service,test
 
 # Which interpreter the environments are made with; another one makes them anew.
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
@@ -27,7 +27,7 @@ PERFS := $(DRIVERS:%=perf-%)
 TYPES := $(DRIVERS:%=types-%)
 OLDEST := $(DRIVERS:%=test-oldest-%)
 OLDEST_VERSION := 3.29.0
-TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo perf)
+TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo examples perf)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -80,7 +80,7 @@ perf: check-tools check-go $(PERFS) ## measure the ways beside each other, draw 
 	.venv/cassandra/bin/python -m perf.report $(PERF_ARGS)
 
 $(PERFS): perf-%: .venv/%/complete
-	for script in strategies memory growth hotspots heartbeat; do \
+	for script in strategies memory growth hotspots heartbeat service; do \
 		.venv/$*/bin/python -m perf.$$script $(PERF_ARGS) || exit 1; \
 	done
 

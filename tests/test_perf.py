@@ -15,7 +15,7 @@ from cassandra import InvalidRequest
 from cassandra.query import BatchStatement
 
 from concurrent_exec.connect import connect
-from perf import growth, heartbeat, hotspots, memory, results, strategies
+from perf import growth, heartbeat, hotspots, memory, results, service, strategies
 from perf.servers import KEYSPACE, Server, a_session
 from perf.void_server import VoidServer
 from perf.ways import WAYS
@@ -93,6 +93,14 @@ def test_stalls_of_each_way(folder: Path) -> None:
     rows = run("heartbeat", folder)
     assert {row["way"] for row in rows} == set(heartbeat.WAYS)
     assert all(row["longest_ms"][0] >= row["p99_ms"][0] for row in rows)
+
+
+def test_a_service_in_each_way(folder: Path) -> None:
+    rows = run("service", folder, "--clients=2")
+    assert [row["way"] for row in rows] == list(service.WAYS)
+    for row in rows:
+        assert row["p99_ms"][0] >= row["p50_ms"][0] > 0
+        assert row["rate"][0] > 0
 
 
 def test_report_draws_and_tabulates_all_that(folder: Path) -> None:
