@@ -352,3 +352,34 @@ def test_a_session_with_a_skip_has_failed(tmp_path: Path, body: str, status: int
     assert done.returncode == status, done.stdout + done.stderr
     wanted = status == pytest.ExitCode.TESTS_FAILED
     assert ("failed: nothing may be skipped" in done.stdout) is wanted
+
+
+# --- what only some systems have ------------------------------------------------------------
+
+POSIX_ONLY = {"curses", "fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog"}
+POSIX_ONLY |= {"termios", "tty", "_posixshmem", "_posixsubprocess"}
+"""Modules of the standard library that Windows has not."""
+BOUND_TO_POSIX = ("cluster", "cli", "comparing", "__main__")
+"""Rooms that start processes of Java, or ask the system what memory there was."""
+
+
+def posix_imports(package: Path) -> list[str]:
+    """Every import of what only POSIX has, as "path: module", also within functions."""
+    return [
+        f"{path.relative_to(package.parent).as_posix()}: {module[0]}"
+        for path in sorted(package.rglob("*.py"))
+        if path.relative_to(package).with_suffix("").parts[0] not in BOUND_TO_POSIX
+        for _, module, _ in imported(ast.parse(path.read_text(encoding="utf-8")), ())
+        if module and module[0] in POSIX_ONLY
+    ]
+
+
+def test_the_core_imports_nothing_that_only_posix_has() -> None:
+    assert posix_imports(PACKAGE) == []
+
+
+def test_an_import_of_what_only_posix_has_is_seen(tmp_path: Path) -> None:
+    room = tmp_path / "house" / "run"
+    room.mkdir(parents=True)
+    (room / "locking.py").write_text("import os\n\ndef lock():\n    from fcntl import flock\n")
+    assert posix_imports(tmp_path / "house") == ["house/run/locking.py: fcntl"]
