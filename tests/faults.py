@@ -1,9 +1,10 @@
 """Deliberate faults: proof that the suite can fail.
 
-Each fault breaks the core, or what `DirectExecutor` does with a driver's connections, in one place,
-in a copy; the suite is run against the copy, and the first test that fails is the one that caught
-it. `python -m tests.faults` prints the table that stands in docs/faults.md, and fails if a fault
-goes unnoticed; `python -m tests.faults drivers/direct` does so for the faults of those files.
+Each fault breaks the core, what `DirectExecutor` does with a driver's connections, the asyncio face
+or an observer, in one place, in a copy; the suite is run against the copy, and the first test that
+fails is the one that caught it. `python -m tests.faults` prints the table that stands in
+docs/faults.md, and fails if a fault goes unnoticed; `python -m tests.faults aio observers` does so
+for the faults of those files.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ DIRECT_SUITE = [
     "tests/direct/test_streams.py",
 ]
 """For what is in `drivers/direct`."""
+OTHER_SUITES = {
+    "drivers/direct/": DIRECT_SUITE,
+    "aio/": ["tests/test_aio.py"],
+    "run/watch.py": ["tests/test_observers.py"],
+    "observers/": ["tests/test_shipped_observers.py"],
+}
+"""By how the name of the broken file begins."""
 
 _TRIVIAL = "tests/test_properties.py::test_the_deliberate_faults_still_have_their_places"
 """Fails in every broken copy."""
@@ -53,7 +61,10 @@ class Fault:
 
     @property
     def suite(self) -> list[str]:
-        return DIRECT_SUITE if self.file.startswith("drivers/direct/") else SUITE
+        for start, suite in OTHER_SUITES.items():
+            if self.file.startswith(start):
+                return suite
+        return SUITE
 
 
 FAULTS = [
@@ -508,6 +519,176 @@ FAULTS = [
         "drivers/direct/routes.py",
         "                point = 0\n",
         "                point -= 1\n",
+    ),
+    Fault(
+        "a coroutine that is cancelled leaves its run going",
+        "aio/results.py",
+        "        except BaseException:  # a CancelledError",
+        "        except Exception:  # a CancelledError",
+    ),
+    Fault(
+        "others of the loop have no turn while there are results",
+        "aio/results.py",
+        "        await sleep(0)\n",
+        "",
+    ),
+    Fault(
+        "each thing that happens wakes the loop",
+        "aio/wakeups.py",
+        "        if not self._token.take():\n            return\n",
+        "",
+    ),
+    Fault(
+        "what is to be called while the loop is at it is forgotten",
+        "aio/wakeups.py",
+        "        self._token.put_back()\n        for _ in range(len(self._calls)):\n"
+        "            self._calls.popleft()()\n",
+        "        for _ in range(len(self._calls)):\n            self._calls.popleft()()\n"
+        "        self._token.put_back()\n",
+    ),
+    Fault(
+        "a closed loop raises to who brings an answer",
+        "aio/wakeups.py",
+        "            self._calls.clear()\n",
+        "            raise\n",
+    ),
+    Fault(
+        "statements are sent on the event loop",
+        "aio/executor.py",
+        "self._errands.once(executor._launch_safely)",
+        "executor._launch_safely",
+    ),
+    Fault(
+        "a future that is cancelled does not take its statement back",
+        "aio/executor.py",
+        "(lambda done: theirs.cancel() if done.cancelled() else None)",
+        "(lambda done: None)",
+    ),
+    Fault(
+        "a future is resolved though it was cancelled",
+        "aio/executor.py",
+        "    if ours.cancelled():\n        return\n",
+        "",
+    ),
+    Fault(
+        "an iterator that may block is pulled on the event loop",
+        "aio/executor.py",
+        "self._errands.do(partial(start_feeder, run, launch, context))",
+        "context.run(_feed, run, launch)",
+    ),
+    Fault(
+        "an errand is done only once",
+        "aio/errands.py",
+        "            token.put_back()\n",
+        "",
+    ),
+    Fault(
+        "an asynchronous input is pulled without end",
+        "aio/feeding.py",
+        "            while room > 0 and await _pull_one(run, iterator):\n",
+        "            while await _pull_one(run, iterator):\n",
+    ),
+    Fault(
+        "the end of an asynchronous input does not end the lingering",
+        "aio/feeding.py",
+        "            if run.gate.may_take():\n                launch()\n    except",
+        "    except",
+    ),
+    Fault(
+        "a run that has ended leaves its input waiting",
+        "aio/feeding.py",
+        "            self.task.cancel()\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a run whose feeding task is cancelled has no end",
+        "aio/feeding.py",
+        "        if run.may_bring_more:  # else",
+        "        if False:  # else",
+    ),
+    Fault(
+        "observers are told the latest first",
+        "run/watch.py",
+        "= self._queue.popleft()\n",
+        "= self._queue.pop()\n",
+    ),
+    Fault(
+        "an observer that raises is told on",
+        "run/watch.py",
+        "                seat.observer = None\n",
+        "",
+    ),
+    Fault(
+        "the context of the caller is not the observers'",
+        "run/watch.py",
+        "self._context.run(getattr(observer, event), details)",
+        "getattr(observer, event)(details)",
+    ),
+    Fault(
+        "who settles does not wait for slow observers",
+        "run/watch.py",
+        "            behind = wait and",
+        "            behind = False and",
+    ),
+    Fault(
+        "shutdown does not wait until all is told",
+        "run/watch.py",
+        "        return bool(self._queue) or self._telling.locked()\n",
+        "        return False\n",
+    ),
+    Fault(
+        "the end of a run that was closed is not told",
+        "run/watch.py",
+        "        self._closed.append(run)\n",
+        "        pass\n",
+    ),
+    Fault(
+        "what was cancelled before its turn is told",
+        "run/watch.py",
+        "        if self.run is None and not job.attempts:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "what a stall held up is not counted",
+        "observers/histogram.py",
+        "record_corrected_value(micros, max(1, round(interval * 1e6)))",
+        "record_value(micros)",
+    ),
+    Fault(
+        "records are not limited",
+        "observers/logs.py",
+        "        if not self._rate.take(time.monotonic()):\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "what is answered counts as in flight",
+        "observers/prometheus.py",
+        "            self._in_flight.dec()\n",
+        "",
+    ),
+    Fault(
+        "a text that may have values in it is given to traces",
+        "observers/otel.py",
+        " or not (self._query_text or _prepared(statement) is not None):",
+        ":",
+    ),
+    Fault(
+        "a run's span has an event for each failure, however many",
+        "observers/otel.py",
+        "        if run is None or self._events[run] >= MOST_EVENTS:\n",
+        "        if run is None:\n",
+    ),
+    Fault(
+        "the span of an attempt that failed stays open",
+        "observers/otel.py",
+        "                self._fail(span, kind)\n            span.end()\n",
+        "                self._fail(span, kind)\n",
+    ),
+    Fault(
+        "a bar does not show what has failed",
+        "observers/progress.py",
+        "            self._failed[run] += 1\n",
+        "",
     ),
 ]
 

@@ -17,8 +17,15 @@ from blockbuster import blockbuster_ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurrent_exec import CallbackExecutor, Executor, ExecutorShutdownError, RunClosedError
+from concurrent_exec import (
+    BatchExecutor,
+    CallbackExecutor,
+    Executor,
+    ExecutorShutdownError,
+    RunClosedError,
+)
 from concurrent_exec.aio import AsyncExecutor
+from concurrent_exec.aio.wakeups import Wakeups
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.executors import any_executor
 from tests.test_stopping import wait_for as wait_for_on_this_thread
@@ -250,6 +257,55 @@ def test_an_asynchronous_input_is_pulled_no_further_than_there_is_room() -> None
     run(main())
 
 
+def test_the_end_of_an_asynchronous_input_ends_the_lingering() -> None:
+    ended = asyncio.Event()
+
+    async def two() -> AsyncIterator[tuple[int]]:
+        yield (1,)
+        await wait_for(lambda: session.sent == 1)
+        yield (2,)
+        await ended.wait()
+
+    async def main() -> None:
+        executor = AsyncExecutor(BatchExecutor(session, linger=100 * PATIENCE))
+        results = executor.map("s", two())
+        await wait_for(lambda: executor.statistics().queued == 1)
+        await asyncio.sleep(0.01)
+        assert session.sent == 1  # more may come that could go with it
+        ended.set()
+        await wait_for(lambda: session.sent == 2)
+        for request in session.pending:
+            request.succeed([(0,)])
+        assert len(await results) == 2
+        await executor.shutdown()
+
+    session = ScriptedSession()
+    run(main())
+
+
+def test_others_have_their_turns_while_there_are_results() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        session = ScriptedSession(answers)
+        async with AsyncExecutor(CallbackExecutor(session)) as executor:
+            results = executor.map("s", blocking_free(1000), buffersize=1000)
+            await wait_for(lambda: results.statistics().settled == 1000)
+            others = asyncio.create_task(other())
+            before = turns
+            assert len([result async for result in results]) == 1000
+            assert turns - before >= 10
+            others.cancel()
+
+    run(main())
+
+
 @pytest.mark.parametrize("how", ["close", "failure", "drop", "cancel", "shutdown"])
 def test_an_input_that_waits_is_let_go_at_the_end_of_its_run(how: str) -> None:
     finished = asyncio.Event()
@@ -330,6 +386,26 @@ def test_submit(make_executor: MakeExecutor) -> None:
     run(main())
 
 
+def test_a_future_that_is_cancelled_when_it_has_been_sent_harms_no_other() -> None:
+    session = ScriptedSession()
+
+    async def main() -> None:
+        errors: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: errors.append(context))
+        executor = AsyncExecutor(CallbackExecutor(session))
+        first, second = executor.submit("s", (1,)), executor.submit("s", (2,))
+        await wait_for(lambda: len(session.pending) == 2)
+        first.cancel()
+        for request in session.pending:
+            request.succeed([request.parameters])
+        assert (await second).one() == (2,)
+        await executor.shutdown()
+        assert errors == []
+
+    run(main())
+
+
 def test_one_wake_up_is_pending_at_most_however_many_results_come() -> None:
     session = ScriptedSession()
     pending = most = total = 0
@@ -375,6 +451,16 @@ def test_one_wake_up_is_pending_at_most_however_many_results_come() -> None:
     run(main())
     assert most == 1
     assert total < 600
+
+
+def test_what_is_to_be_called_while_the_loop_is_at_it_is_called_as_well() -> None:
+    async def main() -> None:
+        called = asyncio.Event()
+        wakeups = Wakeups(asyncio.get_running_loop())
+        wakeups.call(lambda: wakeups.call(called.set))
+        await called.wait()
+
+    run(main())
 
 
 @any_executor
