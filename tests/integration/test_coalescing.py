@@ -12,10 +12,10 @@ from cassandra.query import SimpleStatement
 
 from concurrent_exec import CallbackExecutor, CoalescingConnection, DirectExecutor, Retry
 from concurrent_exec.connect import ConnectionOptions, connect
-from tests.conftest import OWN_CLUSTER, REQUEST_TIMEOUT
+from tests.conftest import REQUEST_TIMEOUT
 from tests.integration.support import MakeExecutor, Rows, values
-from tests.integration.test_ways import WAYS
 from tests.tls import Certificate
+from tests.ways import WAYS
 
 pytestmark = pytest.mark.cluster
 
@@ -26,9 +26,7 @@ MEGABYTES = 3
 both = pytest.mark.parametrize("make_executor", [CallbackExecutor, DirectExecutor])
 
 
-@pytest.fixture(
-    scope="module", params=["v4", "v5"] + ([] if OWN_CLUSTER else ["v4 lz4 tls", "v5 tls"])
-)
+@pytest.fixture(scope="module", params=list(WAYS))
 def own(
     request: pytest.FixtureRequest,
     cassandra: ConnectionOptions,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from cassandra import InvalidRequest
@@ -18,7 +18,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
 from concurrent_exec import DirectExecutor
 from concurrent_exec.connect import ConnectionOptions, connect
-from tests.conftest import OWN_CLUSTER, REQUEST_TIMEOUT
+from tests.conftest import REQUEST_TIMEOUT
 from tests.integration import test_errors, test_order, test_results, test_timeouts, test_types
 from tests.integration.proxy import Proxy
 from tests.integration.support import Rows, session_through, values
@@ -26,35 +26,11 @@ from tests.integration.test_errors import scattered
 from tests.integration.test_results import paged, partition
 from tests.integration.test_types import columns
 from tests.tls import Certificate
+from tests.ways import WAYS, Way
 
 __all__ = ["columns", "paged", "partition", "scattered"]
 pytestmark = pytest.mark.cluster
 
-
-class Way(NamedTuple):
-    """How the driver talks to the server."""
-
-    protocol_version: int
-    compressed: bool
-    tls: bool
-
-    def arguments(self, certificate: Certificate) -> dict[str, Any]:
-        """Return what makes a driver's Cluster talk so."""
-        return {
-            "protocol_version": self.protocol_version,
-            "compression": "lz4" if self.compressed else False,
-            "ssl_context": certificate.client() if self.tls else None,
-        }
-
-
-WAYS = {
-    "v4": Way(4, compressed=False, tls=False),
-    "v4 lz4": Way(4, compressed=True, tls=False),
-    "v5": Way(5, compressed=False, tls=False),
-    "v4 lz4 tls": Way(4, compressed=True, tls=True),
-    "v5 tls": Way(5, compressed=False, tls=True),
-}
-"""A cluster of the user's own need not have TLS."""
 
 COUNT = 330
 LARGE = 300_000
@@ -62,8 +38,8 @@ LARGE = 300_000
 
 @pytest.fixture(
     scope="module",
-    params=[way for way in WAYS.values() if not (way.tls and OWN_CLUSTER)],
-    ids=lambda way: next(name for name in WAYS if WAYS[name] == way),
+    params=list(WAYS.values()),
+    ids=list(WAYS),
 )
 def way(request: pytest.FixtureRequest) -> Way:
     made: Way = request.param

@@ -54,6 +54,7 @@ _OF_SESSIONS = (
     "_request_init_callbacks",
     "client_protocol_handler",
     "default_fetch_size",
+    "is_shutdown",
     "use_client_timestamp",
 )
 _OF_CLUSTERS = (

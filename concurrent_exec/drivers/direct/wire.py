@@ -239,6 +239,9 @@ class SessionWire:
 
     def _hand_over(self, request: Request, response: Any) -> None:
         """Let the driver do with an answer what it does with one that is not plain."""
+        if self._session.is_shutdown and isinstance(response, Exception):
+            self._give_up(request, response)
+            return
         try:
             future = self._future_of(request)
         except Exception as exc:
@@ -249,6 +252,16 @@ class SessionWire:
         # The stream is free by now: if it times out later, it must not take it from another.
         future._req_id = None
         future._set_result(target.host, target.connection, target.pool, response)
+
+    def _give_up(self, request: Request, error: Any) -> None:
+        """Fail a request of a session that is shut down.
+
+        The driver asks its retry policy, and then has a session send it again that drops what it is
+        to do: it would end by its timeout, and without one never.
+        """
+        _give_back(request.target, 1)
+        exc = error.to_exception() if hasattr(error, "to_exception") else error
+        request.target.on_answers((), [(request.job, exc)])
 
     def _time_out(self, request: Request) -> None:
         """Let the driver give up on a request: it keeps the stream until the answer comes."""
