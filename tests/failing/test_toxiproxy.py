@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,13 +24,15 @@ from cassandra.connection import ConnectionException
 from cassandra.marshal import int32_unpack
 from cassandra.query import BatchStatement, PreparedStatement
 
-from concurrent_exec import ExecutionResult, Results, Retry, RunStatistics
+from concurrent_exec import DirectExecutor, ExecutionResult, Results, Retry, RunStatistics
 from concurrent_exec.connect import ConnectionOptions
 from concurrent_exec.drivers.direct import connections
 from tests.conftest import PROOF
 from tests.executors import EXECUTORS
 from tests.failing.toxiproxy import Way
-from tests.integration.support import Rows, session_through, wait_for
+from tests.integration.support import MakeExecutor, Rows, session_through, wait_for
+from tests.tls import Certificate
+from tests.ways import SOME_WAYS
 
 pytestmark = pytest.mark.cluster
 
@@ -99,8 +102,8 @@ TROUBLES: list[Callable[[Way, Felt], None]] = [spikes, resets, cut, lost_request
 class Weather:
     """The troubles, one after another; each begins when all runs have come to it."""
 
-    def __init__(self, session: Any, way: Way, runs: int) -> None:
-        self._session = session
+    def __init__(self, sessions: Sequence[Any], way: Way, runs: int) -> None:
+        self._sessions = sessions
         self._way = way
         self.felt: Felt = tuple
         """Told by the test, which has the results only once they are under way."""
@@ -138,7 +141,7 @@ class Weather:
         self.harm[self._trouble.__name__] = [now - then for now, then in pairs]
 
     def _wait_until_calm(self) -> None:
-        """Return when the driver has been of use for a while.
+        """Return when every session has been of use for a while.
 
         Not at the first answer: it may learn later of connections that broke, and then makes anew
         those that it has just made.
@@ -148,7 +151,8 @@ class Weather:
         def calm() -> bool:
             nonlocal answers
             try:
-                self._session.execute("SELECT key FROM system.local", timeout=TIMEOUT)
+                for session in self._sessions:
+                    session.execute("SELECT key FROM system.local", timeout=TIMEOUT)
             except (NoHostAvailable, OperationTimedOut, ConnectionException):
                 answers = 0
             else:
@@ -190,22 +194,24 @@ Counts = dict[uuid.UUID, Counter[int]]
 
 
 @contextmanager
-def handed_over(session: Any) -> Iterator[Counts]:
-    """Count how often each key is given to the session within the block, or to its connections.
+def handed_over(sessions: Sequence[Any]) -> Iterator[Counts]:
+    """Count how often each key is given to a session within the block, or to its connections.
 
     Not by a listener of the session's: for a session that has one, DirectExecutor leaves the
     connections alone.
     """
     counted: Counts = defaultdict(Counter)
     lock = threading.Lock()
-    execute_async, send = session.execute_async, connections.send
+    send = connections.send
 
     def count(statements: Iterable[Any]) -> None:
         with lock:
             for run, key, _ in statements:
                 counted[uuid.UUID(bytes=run)][int32_unpack(key)] += 1
 
-    def counting_execute_async(statement: Any, *arguments: Any, **options: Any) -> Any:
+    def counting_execute_async(
+        execute_async: Any, statement: Any, *arguments: Any, **options: Any
+    ) -> Any:
         if isinstance(statement, BatchStatement):
             count(values for _, _, values in statement._statements_and_parameters)
         elif isinstance(statement, PreparedStatement):
@@ -218,18 +224,35 @@ def handed_over(session: Any) -> Iterator[Counts]:
         return sent
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "execute_async", counting_execute_async)
+        for session in sessions:
+            counting = partial(counting_execute_async, session.execute_async)
+            patch.setattr(session, "execute_async", counting)
         patch.setattr(connections, "send", counting_send)
         yield counted
 
 
+Contenders = dict[str, tuple[Any, MakeExecutor]]
+"""Sessions over the way that fails, and no other, and what sends over them."""
+
+
 @pytest.fixture
-def own(way: Way, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
-    """A session over the way that fails, and no other."""
-    with session_through(way, cassandra, keyspace) as session:
-        # A connection tried in the silence shall not hold up for long those that come after.
-        session.cluster.connect_timeout = 1.0
-        yield session
+def contenders(
+    way: Way, cassandra: ConnectionOptions, keyspace: str, certificate: Certificate
+) -> Iterator[Contenders]:
+    """Every executor as the driver talks by itself, and DirectExecutor as it talks otherwise."""
+    with ExitStack() as sessions:
+
+        def over(**arguments: Any) -> Any:
+            session = sessions.enter_context(session_through(way, cassandra, keyspace, **arguments))
+            # A connection tried in the silence shall not hold up for long those that come after.
+            session.cluster.connect_timeout = 1.0
+            return session
+
+        own = over()
+        found: Contenders = {name: (own, make) for name, make in EXECUTORS.items()}
+        for name, talk in SOME_WAYS.items():
+            found[f"direct, {name}"] = over(**talk.arguments(certificate)), DirectExecutor
+        yield found
 
 
 @dataclass(frozen=True)
@@ -255,21 +278,27 @@ class Trial:
 
 @contextmanager
 def trials(
-    session: Any, way: Way, table: str, felt: Callable[[RunStatistics], int], **options: Any
+    contenders: Contenders,
+    way: Way,
+    table: str,
+    felt: Callable[[RunStatistics], int],
+    **options: Any,
 ) -> Iterator[tuple[list[Trial], Counts]]:
-    """Let every executor write through the same troubles, and wait for the end of it all.
+    """Let all of them write through the same troubles, and wait for the end of it all.
 
     felt: how many attempts have failed, by what a run counts.
     options: of the runs.
     """
-    weather = Weather(session, way, len(EXECUTORS))
+    sessions = [session for session, _ in contenders.values()]
+    sessions = list({id(session): session for session in sessions}.values())
+    weather = Weather(sessions, way, len(contenders))
     found = []
     with (
-        handed_over(session) as counted,
-        ThreadPoolExecutor(len(EXECUTORS)) as pool,
+        handed_over(sessions) as counted,
+        ThreadPoolExecutor(len(contenders)) as pool,
         ExitStack() as executors,
     ):
-        for name, make_executor in EXECUTORS.items():
+        for name, (session, make_executor) in contenders.items():
             executor = executors.enter_context(make_executor(session))
             rows = Rows(session, table)
             writes = weather.writes(rows.run)
@@ -283,8 +312,8 @@ def trials(
     assert [harm for harms in weather.harm.values() for harm in harms if not harm] == []
 
 
-def test_writes_without_retry(own: Any, way: Way, session: Any, table: str) -> None:
-    with trials(own, way, table, lambda told: told.failed, raise_on_first_error=False) as (
+def test_writes_without_retry(contenders: Contenders, way: Way, session: Any, table: str) -> None:
+    with trials(contenders, way, table, lambda told: told.failed, raise_on_first_error=False) as (
         found,
         counted,
     ):
@@ -314,11 +343,11 @@ def check_without_retry(trial: Trial, counted: Counter[int], session: Any) -> No
     assert timed_out - there
 
 
-def test_writes_with_retry(own: Any, way: Way, session: Any, table: str) -> None:
+def test_writes_with_retry(contenders: Contenders, way: Way, session: Any, table: str) -> None:
     # Enough for whatever the troubles last on a busy machine.
     retry = Retry(max_attempts=1000, initial_backoff=0.1, max_backoff=0.5)
     with trials(
-        own, way, table, lambda told: told.retries, retry=retry, assume_idempotent=True
+        contenders, way, table, lambda told: told.retries, retry=retry, assume_idempotent=True
     ) as (found, counted):
         for trial in found:
             check_with_retry(trial, counted[trial.rows.run], session)

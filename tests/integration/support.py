@@ -42,7 +42,8 @@ class Rows:
 
     def written(self, session: Any = None) -> dict[int, str]:
         """Return what is in the table: values by key."""
-        found = (session or self.session).execute(self._all, (self.run,))
+        statement = self._all if session is None else session.prepare(self._all.query_string)
+        found = (session or self.session).execute(statement, (self.run,))
         return {row.key: row.value for row in found}
 
     def fill(self, count: int) -> None:

@@ -9,17 +9,20 @@ import pytest
 
 from concurrent_exec.cluster import LocalCassandra
 from tests.conftest import PROOF
+from tests.tls import Certificate
 
 
 @pytest.fixture(scope="module")
-def three_nodes() -> Iterator[LocalCassandra]:
+def three_nodes(certificate: Certificate) -> Iterator[LocalCassandra]:
     """Three nodes that may be killed; never those of a cluster of the user's own.
 
     They hold 4 GB of memory, so they end with the module that needs them.
     """
     number = os.getpid()
     address = f"127.{100 + number % 100}.{number // 100 % 250}.11"  # no other run's
-    with LocalCassandra(nodes=3, port=9442, first_address=address) as started:
+    with LocalCassandra(
+        nodes=3, port=9442, first_address=address, settings=certificate.of_cassandra()
+    ) as started:
         yield started
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,6 +31,8 @@ from tests.conftest import PROOF, REQUEST_TIMEOUT
 from tests.executors import EXECUTORS
 from tests.integration.support import wait_for
 from tests.surviving.support import PATIENT, Ledger, Record, Told, all_written, value_of
+from tests.tls import Certificate
+from tests.ways import SOME_WAYS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_600 if PROOF else 400)]
 
@@ -50,9 +52,12 @@ KEYSPACE = "surviving"
 T = TypeVar("T")
 
 
-@pytest.fixture(scope="module")
-def session(three_nodes: LocalCassandra) -> Iterator[Any]:
-    """Every row on three nodes, of which two must answer. The driver itself retries nothing."""
+@contextmanager
+def session_to(nodes: LocalCassandra, **arguments: Any) -> Iterator[Any]:
+    """Two of three nodes must answer. The driver itself retries nothing.
+
+    arguments: go to the driver's Cluster.
+    """
     profile = ExecutionProfile(
         TokenAwarePolicy(DCAwareRoundRobinPolicy()),
         retry_policy=FallthroughRetryPolicy(),
@@ -60,12 +65,20 @@ def session(three_nodes: LocalCassandra) -> Iterator[Any]:
         request_timeout=REQUEST_TIMEOUT,
         row_factory=tuple_factory,
     )
-    options = ConnectionOptions(tuple(three_nodes.contact_points), three_nodes.port)
+    options = ConnectionOptions(tuple(nodes.contact_points), nodes.port)
     with connect(
         options,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
+        **arguments,
     ) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def session(three_nodes: LocalCassandra) -> Iterator[Any]:
+    """Every row is on three nodes."""
+    with session_to(three_nodes) as session:
         session.execute(
             f"CREATE KEYSPACE {KEYSPACE} WITH replication = "
             "{'class': 'SimpleStrategy', 'replication_factor': 3}"
@@ -162,7 +175,7 @@ KEYS = [(7 * place) % STOCK for place in range(COUNT)]
 
 def begin(executor: Executor[Any], stock: Ledger, crash: Crash, pool: ThreadPoolExecutor) -> Trial:
     """Start the four runs of an executor, and to read their results."""
-    once, again = (Ledger(stock.session, stock.table) for _ in range(2))
+    once, again = (Ledger(executor.session, stock.table) for _ in range(2))
     again.insert.is_idempotent = True
 
     def read_right(index: int, rows: Any) -> None:
@@ -178,11 +191,11 @@ def begin(executor: Executor[Any], stock: Ledger, crash: Crash, pool: ThreadPool
     careful = {"retry": PATIENT, "assume_idempotent": True}
     runs = {
         "writes": run(once.insert, [once.row(key) for key in range(COUNT)], is_empty),
-        "reads": run(stock.select, reads, read_right),
+        "reads": run(once.select, reads, read_right),
         "writes with Retry": run(
             again.insert, [again.row(key) for key in range(COUNT)], is_empty, retry=PATIENT
         ),
-        "reads with Retry": run(stock.select, reads, read_right, **careful),
+        "reads with Retry": run(once.select, reads, read_right, **careful),
     }
     return Trial(executor, once, again, runs)
 
@@ -208,21 +221,30 @@ def test_each_statement_goes_to_a_replica(session: Any) -> None:
 
 
 def test_what_is_told_of_writes_and_reads_is_true(
-    three_nodes: LocalCassandra, session: Any, stock: Ledger, record_property: Record
+    three_nodes: LocalCassandra,
+    session: Any,
+    stock: Ledger,
+    certificate: Certificate,
+    record_property: Record,
 ) -> None:
-    """All executors are at it when the node dies, each with four runs."""
+    """All executors are at it when the node dies, each with four runs; one in several ways."""
     node = three_nodes.nodes[1]
     before = host_id(session, node), node.pid
-    crash = Crash(node, inputs=4 * len(EXECUTORS))
-    with ThreadPoolExecutor(4 * len(EXECUTORS)) as pool, ExitStack() as executors:
-        trials = {
-            name: begin(
-                executors.enter_context(make_executor(session, concurrency=CONCURRENCY)),
-                stock,
-                crash,
-                pool,
-            )
+    with ExitStack() as opened:
+        executors = {
+            name: make_executor(session, concurrency=CONCURRENCY)
             for name, make_executor in EXECUTORS.items()
+        }
+        for name, way in SOME_WAYS.items():
+            arguments = way.arguments(certificate)
+            other = opened.enter_context(session_to(three_nodes, **arguments))
+            executors[f"direct, {name}"] = DirectExecutor(other, concurrency=CONCURRENCY)
+        inputs = 4 * len(executors)
+        crash = Crash(node, inputs)
+        pool = opened.enter_context(ThreadPoolExecutor(inputs))
+        trials = {
+            name: begin(opened.enter_context(executor), stock, crash, pool)
+            for name, executor in executors.items()
         }
         crash.happen(lambda: all(trial.under_way() for trial in trials.values()))
         after = host_id(session, node), node.pid
