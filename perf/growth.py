@@ -1,7 +1,7 @@
-"""How the cost of a statement grows with the number of statements, and of columns.
+"""How the cost of a statement grows with the number of statements, of columns and of rows.
 
-Inserts on the void server. What costs the same per statement at 1,000 and at 1,000,000 has no
-part that grows with the whole.
+Inserts on the void server, and for the rows, which come in one page, selects. What costs the same
+per statement at 1,000 and at 1,000,000 has no part that grows with the whole.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from concurrent_exec.comparing.measuring import play_in_turn
 from perf import options, results
 from perf.servers import Server, a_server, a_session
 from perf.ways import HELPER, WAYS, Bench
-from perf.workloads import Bound, Workload, write
+from perf.workloads import Bound, Workload, read_many, write
 
 CONCURRENCY = 100
 MILLION = 1_000_000
 COUNTS = (1_000, 10_000, 100_000, MILLION)
 COLUMNS = (2, 5, 10, 20, 50)
+ROWS = (1, 10, 100, 1_000)
 GROWING = (
     HELPER,
     "bare chain, cycle broken",
@@ -40,15 +41,15 @@ def measure(
     session: Any,
     over: str,
     workload: Workload,
-    columns: int,
+    number: int,
     count: int,
     rounds: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each way.
 
-    over: what the line is a point of, "statements" or "columns".
+    over: what the line is a point of, "statements", "columns" or "rows"; `number` of these.
     """
-    click.echo(f"{results.driver()}: {count:,} inserts of {columns} columns")
+    click.echo(f"{results.driver()}: {count:,} times {workload.name}, over {over}: {number:,}")
     with ExitStack() as cleanups:
         bench = Bench(server.options, Bound(session, workload), CONCURRENCY, cleanups)
         ways = GROWING if count < MILLION else GROWN
@@ -60,7 +61,7 @@ def measure(
         click.echo(
             f"  {way:38} {row['cpu_us'][0]:8.1f} us {row['rate'][0]:9,.0f}/s {row['failed'] or ''}"
         )
-        yield {"over": over, "way": way, "columns": columns, **row}
+        yield {"over": over, "way": way, **row, over: number}
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,10 +75,13 @@ def main(folder: Path, quick: bool, most: int | None, rounds: int) -> None:
         for count in [count for count in COUNTS if count <= most] or [most]:
             # A million once: it is not the last percent that is asked for.
             times = max(1, min(rounds, 300_000 // count))
-            rows += measure(server, session, "statements", write(20), 2, count, times)
+            rows += measure(server, session, "statements", write(20), count, count, times)
         for columns in COLUMNS[::4] if quick else COLUMNS:
             workload, count = write(20, columns), min(most, 2_000)
             rows += measure(server, session, "columns", workload, columns, count, rounds)
+        for page in ROWS[::3] if quick else ROWS:
+            workload, count = read_many(20, page), min(most, 2_000, 40_000 // page)
+            rows += measure(server, session, "rows", workload, page, count, rounds)
     click.echo(f"written: {results.save('growth', rows, folder)}")
 
 

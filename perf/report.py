@@ -159,11 +159,12 @@ class Pictures:
         self._save(figure, "memory")
 
     def growth(self, documents: Documents) -> None:
-        """CPU a statement over the number of statements, and of columns."""
-        figure, panels = self._panels(2 * len(documents), width=4.5)
+        """CPU a statement over the number of statements, of columns and of rows."""
+        axes = ("statements", "columns", "rows")
+        figure, panels = self._panels(len(axes) * len(documents), width=4.5)
         places = iter(panels)
         for driver in documents:
-            for axis in ("statements", "columns"):
+            for axis in axes:
                 panel = next(places)
                 found = rows(documents, driver, over=axis)
                 for way in dict.fromkeys(row["way"] for row in found):

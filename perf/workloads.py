@@ -99,20 +99,21 @@ def read(value_bytes: int) -> Workload:
     return Workload("read 1", value_bytes, (statement,), cost=2)
 
 
-def read_many(value_bytes: int) -> Workload:
-    """Selects of a partition of 100 rows."""
-    table = f"{KEYSPACE}.read_{value_bytes}"
+def read_many(value_bytes: int, rows: int = ROWS) -> Workload:
+    """Selects of a partition of so many rows."""
+    table = f"{KEYSPACE}.read_{rows}_{value_bytes}"
     value = "x" * value_bytes
     statement = Statement(
-        f"SELECT key, number, value FROM {table} WHERE key = ? LIMIT {ROWS}",
+        f"SELECT key, number, value FROM {table} WHERE key = ? LIMIT {rows}",
         _partitioned(table),
         lambda number: (number % PARTITIONS,),
         (
             f"INSERT INTO {table} (key, number, value) VALUES (?, ?, ?)",
-            [(key, number, value) for key in range(PARTITIONS) for number in range(ROWS)],
+            [(key, number, value) for key in range(PARTITIONS) for number in range(rows)],
         ),
     )
-    return Workload("read 100", value_bytes, (statement,), cost=10 if value_bytes < 1000 else 20)
+    cost = (10 if value_bytes < 1000 else 20) * rows / ROWS
+    return Workload(f"read {rows}", value_bytes, (statement,), cost)
 
 
 def mixed(value_bytes: int) -> Workload:
