@@ -292,6 +292,8 @@ def trials(
     sessions = [session for session, _ in contenders.values()]
     sessions = list({id(session): session for session in sessions}.values())
     weather = Weather(sessions, way, len(contenders))
+    # All before the first writes: on a busy machine the server has no time for it then.
+    tables = {name: Rows(session, table) for name, (session, _) in contenders.items()}
     found = []
     with (
         handed_over(sessions) as counted,
@@ -300,7 +302,7 @@ def trials(
     ):
         for name, (session, make_executor) in contenders.items():
             executor = executors.enter_context(make_executor(session))
-            rows = Rows(session, table)
+            rows = tables[name]
             writes = weather.writes(rows.run)
             stream = executor.map(rows.insert, writes, timeout=TIMEOUT, **options)
             found.append(Trial(name, rows, writes, stream, pool.submit(list, stream)))
