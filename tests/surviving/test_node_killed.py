@@ -70,6 +70,7 @@ def session_to(nodes: LocalCassandra, **arguments: Any) -> Iterator[Any]:
         options,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(0.5, max_attempts=None),
+        max_schema_agreement_wait=REQUEST_TIMEOUT,  # as long as anything else on a busy machine
         **arguments,
     ) as session:
         yield session
