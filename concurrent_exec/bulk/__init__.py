@@ -1,0 +1,1 @@
+"""One statement over records from files, frames or iterables, of any number."""
