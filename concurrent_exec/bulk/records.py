@@ -6,8 +6,9 @@ counted too, so an ordinal means the same record whenever the same input is read
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 Kind = Literal["text", "json", "python"]
@@ -19,6 +20,10 @@ class InputError(Exception):
 
     It names file, line and column, never a value.
     """
+
+
+class NoRecordsError(InputError):
+    """An input has no records, and no header that says which columns they would have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +111,19 @@ class Source(Protocol):
         Of each file its name, its size and a hash of its beginning and end; and all options that
         decide which records it has.
         """
+
+
+def cut(chunk: Chunk, start: int) -> Chunk:
+    """Return what `chunk` has from the ordinal `start` on; nothing is copied if that is all."""
+    if start <= chunk.first:
+        return chunk
+    gone = bisect_left(chunk.ordinals, start)
+    return replace(
+        chunk,
+        first=start,
+        count=max(0, chunk.first + chunk.count - start),
+        ordinals=chunk.ordinals[gone:],
+        places=chunk.places[gone:],
+        columns={name: column[gone:] for name, column in chunk.columns.items()},
+        rejected=[each for each in chunk.rejected if each.ordinal >= start],
+    )

@@ -1,0 +1,136 @@
+"""Files, one after another, as one input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import chain
+from typing import Any, Protocol
+
+from concurrent_exec.bulk.delimited import Delimited
+from concurrent_exec.bulk.files import File, find
+from concurrent_exec.bulk.options import Format, ReadingOptions
+from concurrent_exec.bulk.records import Chunk, InputError, NoRecordsError, Source, cut
+
+
+class Reader(Protocol):
+    """What reads one file, once."""
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The names of the columns, None where no header or schema says them."""
+
+    def chunks(self, first: int) -> Iterator[Chunk]:
+        """Yield all records, of which the first one has the ordinal `first`.
+
+        Where there are `names` there is at least one chunk, though it be an empty one.
+        """
+
+
+_READERS: Mapping[Format, Callable[[File, ReadingOptions], Reader]] = {
+    "csv": partial(Delimited, delimiter=","),
+    "tsv": partial(Delimited, delimiter="\t"),
+}
+
+
+def open_source(paths: Sequence[str], options: ReadingOptions | None = None) -> Source:
+    """Return the records of the files at `paths`, in this order, as one input.
+
+    A path may be a pattern, such as "data/*.csv", for all files that it fits, by name, or "-" for
+    standard input. Files that are compressed with gzip or zstd are known by what is in them.
+
+    Raises InputError where a file is not there or can't be read, or does not tell what it is.
+    """
+    return Files(paths, options or ReadingOptions())
+
+
+class Files:
+    """A `Source` of files."""
+
+    def __init__(self, paths: Sequence[str], options: ReadingOptions) -> None:
+        self._options = options
+        self._files = [File(path) for path in find(paths)]
+        self._formats = [options.format or file.format() for file in self._files]
+        self._begun: Iterator[Chunk] | None = None
+        self._columns: list[str] | int | None = None
+
+    @property
+    def columns(self) -> Sequence[str] | int:
+        """See `Source`."""
+        if self._columns is None:
+            self._columns = self._look()
+        return self._columns
+
+    def _look(self) -> list[str] | int:
+        self._compare_headers()
+        chunks = self._read()
+        seen: list[Chunk] = []
+        for chunk in chunks:
+            seen.append(chunk)
+            if chunk.columns:
+                # Standard input can't be read again, and nothing else needs to be.
+                self._begun = chain(seen, chunks)
+                return list(chunk.columns) if chunk.named else len(chunk.columns)
+        names = ", ".join(file.path for file in self._files)
+        raise NoRecordsError(f"{names}: {'have' if len(self._files) > 1 else 'has'} no records")
+
+    def _compare_headers(self) -> None:
+        """Raise InputError where a file has other columns than the first one."""
+        first: Sequence[str] | None = None
+        for number, file in enumerate(self._files):
+            if len(self._files) == 1 or file.size is None:
+                continue
+            with closing(file):
+                names = self._reader(number).names
+            if names is None:
+                continue
+            if first is None:
+                first = names
+            elif sorted(names) != sorted(first):
+                raise InputError(
+                    f"{file.path}: has other columns than {self._files[0].path}: "
+                    f"{', '.join(names)}"
+                )
+
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
+        """See `Source`."""
+        begun, self._begun = self._begun, None
+        for chunk in begun or self._read():
+            if chunk.first + chunk.count >= start:
+                yield cut(chunk, start)
+
+    def _read(self) -> Iterator[Chunk]:
+        first = 0
+        for number, file in enumerate(self._files):
+            with closing(file):
+                for chunk in self._reader(number).chunks(first):
+                    yield chunk
+                    first = chunk.first + chunk.count
+
+    def _reader(self, number: int) -> Reader:
+        return _READERS[self._formats[number]](self._files[number], self._options)
+
+    @property
+    def bytes_read(self) -> int:
+        """See `Source`."""
+        return sum(file.bytes_read for file in self._files)
+
+    @property
+    def total_bytes(self) -> int | None:
+        """See `Source`."""
+        sizes = [file.size for file in self._files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self._files) else None
+
+    @property
+    def total_records(self) -> int | None:
+        """See `Source`."""
+        return None
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        """See `Source`."""
+        return {
+            "files": [file.fingerprint() for file in self._files],
+            "formats": self._formats,
+            "options": self._options.as_json(),
+        }
