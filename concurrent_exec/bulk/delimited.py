@@ -177,9 +177,7 @@ class Delimited:
                 ordinals.append(ordinal)
             else:
                 message = f"{self._path}, line {place}: {message}"
-                rejected.append(
-                    Rejected(ordinal, self._path, place, record, "ParseError", message)
-                )
+                rejected.append(Rejected(ordinal, self._path, place, record, "ParseError", message))
             ordinal += 1
         return rows, places, ordinals, rejected
 
@@ -200,6 +198,4 @@ def _places(rows: Sequence[list[str]], begin: int, last: int) -> Sequence[int]:
 
 
 def _lines_of(row: Sequence[str]) -> int:
-    return 1 + sum(
-        field.count("\n") + field.count("\r") - field.count("\r\n") for field in row
-    )
+    return 1 + sum(field.count("\n") + field.count("\r") - field.count("\r\n") for field in row)

@@ -30,9 +30,7 @@ class Block:
     """Whether there is any of the marks that were looked for."""
 
 
-def blocks(
-    file: File, encoding: str, newline: str, marks: Sequence[str] = ()
-) -> Iterator[Block]:
+def blocks(file: File, encoding: str, newline: str, marks: Sequence[str] = ()) -> Iterator[Block]:
     """Yield the lines of `file`.
 
     What ends a line is "\\n" alone if that is `newline`, also "\\r" and "\\r\\n" if it is "".

@@ -89,8 +89,7 @@ class Files:
                 first = names
             elif sorted(names) != sorted(first):
                 raise InputError(
-                    f"{file.path}: has other columns than {self._files[0].path}: "
-                    f"{', '.join(names)}"
+                    f"{file.path}: has other columns than {self._files[0].path}: {', '.join(names)}"
                 )
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:

@@ -127,3 +127,17 @@ def cut(chunk: Chunk, start: int) -> Chunk:
         columns={name: column[gone:] for name, column in chunk.columns.items()},
         rejected=[each for each in chunk.rejected if each.ordinal >= start],
     )
+
+
+def record_at(chunk: Chunk, number: int) -> Any:
+    """Return the record that is at `number` in the columns: a mapping, or a list without names."""
+    if chunk.named:
+        return {name: column[number] for name, column in chunk.columns.items()}
+    return [column[number] for column in chunk.columns.values()]
+
+
+def where(chunk: Chunk, place: int) -> str:
+    """Return in words where the record at `place` is."""
+    if not chunk.source:
+        return f"record {place}"
+    return f"{chunk.source}, {'row' if chunk.kind == 'python' else 'line'} {place}"

@@ -1,0 +1,125 @@
+"""Collections, tuples, user-defined types and vectors; a text has them as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from typing import Any
+
+from cassandra.util import OrderedMap
+
+from concurrent_exec.bulk.converting import Conversion, is_hashable
+
+
+class Nested(Conversion):
+    """A type that holds values of other types."""
+
+    def text(self, text: str) -> Any:
+        """See `Conversion`."""
+        return self.value(json.loads(text, parse_float=Decimal))
+
+    def key(self, value: Any) -> Any:
+        """See `Conversion`."""
+        return self.text(value) if isinstance(value, str) else self.value(value)
+
+    def values(self, values: Sequence[Any]) -> Sequence[Any]:
+        """See `Conversion`. No string: JSON within JSON is none of the field's ways."""
+        return list(map(self.value, values))
+
+    def _elements(self, value: Any, of: Conversion) -> Sequence[Any]:
+        """Return the elements of a list or tuple, each converted."""
+        if not isinstance(value, list | tuple):
+            raise self.wrong()
+        if any(each is None for each in value):
+            raise self.wrong("without null in it")
+        return of.values(value)
+
+
+class Array(Nested):
+    """Lists."""
+
+    def __init__(self, cql: str, of: Conversion) -> None:
+        super().__init__(cql)
+        self._of = of
+
+    def value(self, value: Any) -> Sequence[Any]:
+        """See `Conversion`."""
+        return list(self._elements(_listed(value), self._of))
+
+
+class Vector(Nested):
+    """Vectors, which have a fixed number of elements."""
+
+    def __init__(self, cql: str, of: Conversion, size: int) -> None:
+        super().__init__(cql)
+        self._of = of
+        self._size = size
+
+    def value(self, value: Any) -> Sequence[Any]:
+        """See `Conversion`."""
+        elements = self._elements(_listed(value), self._of)
+        if len(elements) != self._size:
+            raise self.wrong(f"with {self._size} elements")
+        return list(elements)
+
+
+class Collection(Nested):
+    """Sets; JSON has them as arrays."""
+
+    def __init__(self, cql: str, of: Conversion) -> None:
+        super().__init__(cql)
+        self._of = of
+
+    def value(self, value: Any) -> Iterable[Any]:
+        """See `Conversion`. What can't be hashed stays a list, which the driver sends as well."""
+        listed = list(value) if isinstance(value, AbstractSet) else _listed(value)
+        elements = self._elements(listed, self._of)
+        return set(elements) if all(map(is_hashable, elements)) else list(elements)
+
+
+class Dictionary(Nested):
+    """Maps: objects of JSON, mappings, or pairs, as Arrow has them."""
+
+    def __init__(self, cql: str, key: Conversion, of: Conversion) -> None:
+        super().__init__(cql)
+        self._key = key
+        self._of = of
+
+    def value(self, value: Any) -> Mapping[Any, Any]:
+        """See `Conversion`."""
+        pairs = list(value.items()) if isinstance(value, Mapping) else _listed(value)
+        if not isinstance(pairs, list | tuple):
+            raise self.wrong()
+        if any(key is None or each is None for key, each in pairs):
+            raise self.wrong("without null in it")
+        made = [(self._key.key(key), self._of.value(each)) for key, each in pairs]
+        return dict(made) if all(is_hashable(key) for key, _ in made) else OrderedMap(made)
+
+
+class Record(Nested):
+    """Tuples and user-defined types: arrays of all fields, or, by the fields' names, objects."""
+
+    def __init__(self, cql: str, names: Sequence[str], of: Sequence[Conversion]) -> None:
+        super().__init__(cql)
+        self._names = names
+        self._of = of
+
+    def value(self, value: Any) -> tuple[Any, ...]:
+        """See `Conversion`. A field that an object does not have is null."""
+        if isinstance(value, Mapping):
+            if not set(value) <= set(self._names):
+                raise self.wrong(f"with no other fields than {', '.join(self._names)}")
+            value = [value.get(name) for name in self._names]
+        elif not isinstance(value, list | tuple) or len(value) != len(self._of):
+            raise self.wrong(f"with {len(self._of)} fields")
+        return tuple(
+            None if each is None else conversion.value(each)
+            for each, conversion in zip(value, self._of, strict=True)
+        )
+
+
+def _listed(value: Any) -> Any:
+    """Return a list for an array of numpy's, which is how a frame may have it."""
+    return value.tolist() if hasattr(value, "tolist") else value
