@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from operator import is_
@@ -186,6 +186,7 @@ class _Marker:
             return self._one_by_one(values, kind, wrong)
 
     def _at_once(self, values: Sequence[Any], kind: Kind) -> Sequence[Any]:
+        convert: Callable[[Sequence[Any]], Sequence[Any]]
         if kind == "text":
             convert, has_missing = (
                 self.conversion.texts,

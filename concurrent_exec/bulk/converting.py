@@ -58,7 +58,7 @@ class Conversion:
         return f"must be of type {self.cql}"
 
     def wrong(self, what: str = "") -> ConversionError:
-        """Return the error for a value that is none of this type's, `what` about it after a comma."""
+        """Return the error for a value that is none of this type's, saying `what`."""
         return ConversionError(f"must be of type {self.cql}{', ' if what else ''}{what}")
 
 

@@ -135,7 +135,7 @@ class File:
             unbuffered: io.RawIOBase = cast(io.RawIOBase, getattr(sys.stdin.buffer, "raw", None))
             unbuffered = unbuffered or cast(io.RawIOBase, sys.stdin.buffer)
         else:
-            unbuffered = open(self.path, "rb", buffering=0)
+            unbuffered = io.FileIO(self.path)
         return io.BufferedReader(_Counted(unbuffered, self._read), BLOCK)
 
     def _read(self, position: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import cached_property
 
 from concurrent_exec.bulk.files import BLOCK, UNREADABLE, File, reason
 from concurrent_exec.bulk.records import InputError
@@ -15,22 +15,32 @@ LONGEST = 128 * 1024 * 1024
 in one statement."""
 
 
-@dataclass(slots=True)
 class Block:
     """Lines on end."""
 
-    first: int
-    """The number of the first one, from 1."""
-    lines: list[str]
-    """With what ends them."""
-    suspect: bool
-    """Whether bytes among them could not be decoded. Each stands as a surrogate, as PEP 383 has
-    it."""
-    marked: bool
-    """Whether there is any of the marks that were looked for."""
+    def __init__(self, first: int, text: str, newline: str) -> None:
+        self.first = first
+        """The number of the first line, from 1."""
+        self.text = text
+        self._newline = newline
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines, with what ends them."""
+        return io.StringIO(self.text, newline=self._newline).readlines()
+
+    @property
+    def last(self) -> int:
+        """The number of the last line."""
+        return self.first + len(self.lines) - 1
+
+    @cached_property
+    def is_suspect(self) -> bool:
+        """Whether bytes could not be decoded. Each stands as a surrogate, as PEP 383 has it."""
+        return not is_clean(self.text)
 
 
-def blocks(file: File, encoding: str, newline: str, marks: Sequence[str] = ()) -> Iterator[Block]:
+def blocks(file: File, encoding: str, newline: str) -> Iterator[Block]:
     """Yield the lines of `file`.
 
     What ends a line is "\\n" alone if that is `newline`, also "\\r" and "\\r\\n" if it is "".
@@ -40,9 +50,8 @@ def blocks(file: File, encoding: str, newline: str, marks: Sequence[str] = ()) -
     first = 1
     try:
         for text in _whole_lines(file, encoding, newline):
-            lines = io.StringIO(text, newline=newline).readlines()
-            yield Block(first, lines, not is_clean(text), any(mark in text for mark in marks))
-            first += len(lines)
+            yield Block(first, text, newline)
+            first += _count_lines(text, newline)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{file.path}, line {first} or later: can't be decoded as {encoding}: {error.reason}"
@@ -53,6 +62,17 @@ def blocks(file: File, encoding: str, newline: str, marks: Sequence[str] = ()) -
         raise InputError(
             f"{file.path}, line {first}: has more than {LONGEST:,} characters"
         ) from None
+
+
+def _count_lines(text: str, newline: str) -> int:
+    if newline == "\n":
+        return text.count("\n") + (not text.endswith("\n"))
+    return line_ends(text) + (not text.endswith(("\n", "\r")))
+
+
+def line_ends(text: str) -> int:
+    """Return how many lines end in `text`, by "\\n", "\\r" or both together."""
+    return text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
 
 
 class _TooLongError(Exception):

@@ -11,7 +11,7 @@ from cassandra.util import Date, Duration, Time
 
 from concurrent_exec.bulk.converting import Conversion, each_once
 from concurrent_exec.bulk.options import ConvertingOptions
-from concurrent_exec.bulk.scalars import Integer, plain_integers
+from concurrent_exec.bulk.scalars import Integer
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -192,7 +192,9 @@ class Span(Conversion):
         """See `Conversion`. A timedelta is its length of time, without a calendar's days."""
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, Duration):
+        if isinstance(value, Duration) or (
+            hasattr(value, "nanoseconds") and hasattr(value, "months")
+        ):
             return self._in_range(value.months, value.days, value.nanoseconds)
         if not isinstance(value, timedelta):
             raise self.wrong()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
+from concurrent_exec.bulk.columnar import Arrow, Parquet
 from concurrent_exec.bulk.delimited import Delimited
 from concurrent_exec.bulk.files import File, find
+from concurrent_exec.bulk.json_lines import JsonLines
 from concurrent_exec.bulk.options import Format, ReadingOptions
 from concurrent_exec.bulk.records import Chunk, InputError, NoRecordsError, Source, cut
 
@@ -29,8 +30,11 @@ class Reader(Protocol):
 
 
 _READERS: Mapping[Format, Callable[[File, ReadingOptions], Reader]] = {
-    "csv": partial(Delimited, delimiter=","),
-    "tsv": partial(Delimited, delimiter="\t"),
+    "csv": Delimited,
+    "tsv": lambda file, options: Delimited(file, options, "\t"),
+    "jsonl": JsonLines,
+    "parquet": Parquet,
+    "arrow": Arrow,
 }
 
 
@@ -68,10 +72,12 @@ class Files:
         seen: list[Chunk] = []
         for chunk in chunks:
             seen.append(chunk)
-            if chunk.columns:
+            if chunk.columns or chunk.ordinals:
                 # Standard input can't be read again, and nothing else needs to be.
                 self._begun = chain(seen, chunks)
                 return list(chunk.columns) if chunk.named else len(chunk.columns)
+        if seen:
+            raise InputError(seen[0].rejected[0].message)
         names = ", ".join(file.path for file in self._files)
         raise NoRecordsError(f"{names}: {'have' if len(self._files) > 1 else 'has'} no records")
 

@@ -42,7 +42,7 @@ class Rejected:
     kind: str
     """What went wrong: "ParseError" or "ConversionError"."""
     message: str
-    """What went wrong, with source, place and column, in words that have no value of the record's."""
+    """What went wrong, with source, place and column, without a value of it."""
 
 
 @dataclass(frozen=True, slots=True)
