@@ -85,10 +85,14 @@ def _failing(path: str, format: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"{path}: {reason(error)}") from error
-    except arrow("").ArrowException as error:
-        raise InputError(f"{path}: is no whole {format} file: {error}") from error
+    except (OSError, arrow("").ArrowException) as error:
+        # What is not the system's word is pyarrow's, on what is in the file.
+        what = (
+            reason(error)
+            if getattr(error, "errno", None)
+            else f"is no whole {format} file: {error}"
+        )
+        raise InputError(f"{path}: {what}") from error
 
 
 def column_names(source: str, schema: Any) -> list[str]:

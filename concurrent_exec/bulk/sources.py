@@ -1,4 +1,4 @@
-"""Frames, tables and iterables as an input."""
+"""What a caller has as an input: files, frames, tables and iterables."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from concurrent_exec.bulk.records import (
     Source,
     cut,
 )
+
+__all__ = ["open_source", "source_of"]
 
 _AT_ONCE = 1024
 """Records of an iterable that make a chunk."""
