@@ -17,6 +17,9 @@ V = TypeVar("V")
 class ConversionError(ValueError):
     """A value is none of its type's. The message says what it must be, and not what it is."""
 
+    of: object = None
+    """The conversion that has raised it."""
+
 
 class Conversion:
     """How the values of one CQL type are made. A subclass has at least `text` and `value`."""
@@ -59,7 +62,9 @@ class Conversion:
 
     def wrong(self, what: str = "") -> ConversionError:
         """Return the error for a value that is none of this type's, saying `what`."""
-        return ConversionError(f"must be of type {self.cql}{', ' if what else ''}{what}")
+        error = ConversionError(f"must be of type {self.cql}{', ' if what else ''}{what}")
+        error.of = self
+        return error
 
 
 def each_once(convert: Callable[[T], V], values: Sequence[T]) -> list[V]:

@@ -47,7 +47,8 @@ class JsonLines:
                 rejected: list[Rejected] = []
             else:
                 numbered, rejected = self._one_by_one(first, lines, block.first)
-            yield from self._chunks(first, numbered, rejected)
+            if numbered or rejected:
+                yield from self._chunks(first, numbered, rejected)
             first += len(numbered) + len(rejected)
 
     def _at_once(self, lines: Sequence[str], block: Block) -> list[Any] | None:

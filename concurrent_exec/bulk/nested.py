@@ -10,7 +10,7 @@ from typing import Any
 
 from cassandra.util import OrderedMap
 
-from concurrent_exec.bulk.converting import Conversion, is_hashable
+from concurrent_exec.bulk.converting import Conversion, ConversionError, is_hashable
 
 
 class Nested(Conversion):
@@ -19,6 +19,19 @@ class Nested(Conversion):
     def text(self, text: str) -> Any:
         """See `Conversion`."""
         return self.value(json.loads(text, parse_float=Decimal))
+
+    def value(self, value: Any) -> Any:
+        """See `Conversion`."""
+        try:
+            return self._made(value)
+        except ConversionError as error:
+            if error.of is self:
+                raise
+            raise ConversionError(f"{self.wrong()}: what is in it {error}") from None
+
+    def _made(self, value: Any) -> Any:
+        """Return what `value` is; raises as `value` does."""
+        raise NotImplementedError
 
     def key(self, value: Any) -> Any:
         """See `Conversion`."""
@@ -44,8 +57,7 @@ class Array(Nested):
         super().__init__(cql)
         self._of = of
 
-    def value(self, value: Any) -> Sequence[Any]:
-        """See `Conversion`."""
+    def _made(self, value: Any) -> Sequence[Any]:
         return list(self._elements(_listed(value), self._of))
 
 
@@ -57,8 +69,7 @@ class Vector(Nested):
         self._of = of
         self._size = size
 
-    def value(self, value: Any) -> Sequence[Any]:
-        """See `Conversion`."""
+    def _made(self, value: Any) -> Sequence[Any]:
         elements = self._elements(_listed(value), self._of)
         if len(elements) != self._size:
             raise self.wrong(f"with {self._size} elements")
@@ -72,8 +83,8 @@ class Collection(Nested):
         super().__init__(cql)
         self._of = of
 
-    def value(self, value: Any) -> Iterable[Any]:
-        """See `Conversion`. What can't be hashed stays a list, which the driver sends as well."""
+    def _made(self, value: Any) -> Iterable[Any]:
+        # What can't be hashed stays a list, which the driver sends as well.
         listed = list(value) if isinstance(value, AbstractSet) else _listed(value)
         elements = self._elements(listed, self._of)
         return set(elements) if all(map(is_hashable, elements)) else list(elements)
@@ -87,8 +98,7 @@ class Dictionary(Nested):
         self._key = key
         self._of = of
 
-    def value(self, value: Any) -> Mapping[Any, Any]:
-        """See `Conversion`."""
+    def _made(self, value: Any) -> Mapping[Any, Any]:
         pairs = list(value.items()) if isinstance(value, Mapping) else _listed(value)
         if not isinstance(pairs, list | tuple):
             raise self.wrong()
@@ -106,8 +116,8 @@ class Record(Nested):
         self._names = names
         self._of = of
 
-    def value(self, value: Any) -> tuple[Any, ...]:
-        """See `Conversion`. A field that an object does not have is null."""
+    def _made(self, value: Any) -> tuple[Any, ...]:
+        # A field that an object does not have is null.
         if isinstance(value, Mapping):
             if not set(value) <= set(self._names):
                 raise self.wrong(f"with no other fields than {', '.join(self._names)}")

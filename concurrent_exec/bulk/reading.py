@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import chain
 from typing import Any, Protocol
 
 from concurrent_exec.bulk.columnar import Arrow, Parquet
 from concurrent_exec.bulk.delimited import Delimited
 from concurrent_exec.bulk.files import File, find
+from concurrent_exec.bulk.inputs import Input
 from concurrent_exec.bulk.json_lines import JsonLines
 from concurrent_exec.bulk.options import Format, ReadingOptions
-from concurrent_exec.bulk.records import Chunk, InputError, NoRecordsError, Source, cut
+from concurrent_exec.bulk.records import Chunk, InputError, Source
 
 
 class Reader(Protocol):
@@ -49,37 +49,18 @@ def open_source(paths: Sequence[str], options: ReadingOptions | None = None) -> 
     return Files(paths, options or ReadingOptions())
 
 
-class Files:
+class Files(Input):
     """A `Source` of files."""
 
     def __init__(self, paths: Sequence[str], options: ReadingOptions) -> None:
+        super().__init__(", ".join(paths))
         self._options = options
         self._files = [File(path) for path in find(paths)]
         self._formats = [options.format or file.format() for file in self._files]
-        self._begun: Iterator[Chunk] | None = None
-        self._columns: list[str] | int | None = None
 
-    @property
-    def columns(self) -> Sequence[str] | int:
-        """See `Source`."""
-        if self._columns is None:
-            self._columns = self._look()
-        return self._columns
-
-    def _look(self) -> list[str] | int:
+    def _look(self) -> Sequence[str] | int:
         self._compare_headers()
-        chunks = self._read()
-        seen: list[Chunk] = []
-        for chunk in chunks:
-            seen.append(chunk)
-            if chunk.columns or chunk.ordinals:
-                # Standard input can't be read again, and nothing else needs to be.
-                self._begun = chain(seen, chunks)
-                return list(chunk.columns) if chunk.named else len(chunk.columns)
-        if seen:
-            raise InputError(seen[0].rejected[0].message)
-        names = ", ".join(file.path for file in self._files)
-        raise NoRecordsError(f"{names}: {'have' if len(self._files) > 1 else 'has'} no records")
+        return super()._look()
 
     def _compare_headers(self) -> None:
         """Raise InputError where a file has other columns than the first one."""
@@ -97,13 +78,6 @@ class Files:
                 raise InputError(
                     f"{file.path}: has other columns than {self._files[0].path}: {', '.join(names)}"
                 )
-
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """See `Source`."""
-        begun, self._begun = self._begun, None
-        for chunk in begun or self._read():
-            if chunk.first + chunk.count >= start:
-                yield cut(chunk, start)
 
     def _read(self) -> Iterator[Chunk]:
         first = 0

@@ -141,3 +141,11 @@ def where(chunk: Chunk, place: int) -> str:
     if not chunk.source:
         return f"record {place}"
     return f"{chunk.source}, {'row' if chunk.kind == 'python' else 'line'} {place}"
+
+
+def columns_in(chunk: Chunk) -> Sequence[str] | int | None:
+    """Return the names or the number of the columns, None where there were only rejected
+    records."""
+    if not chunk.columns and not chunk.ordinals:
+        return None
+    return list(chunk.columns) if chunk.named else len(chunk.columns)

@@ -78,7 +78,7 @@ def plain_integers(texts: Sequence[str]) -> list[int]:
     if not (characters.isdecimal() and characters.isascii()):
         # Signs in wrong places are found by int.
         digits = characters.replace("-", "").replace("+", "")
-        if not (digits.isdecimal() and digits.isascii()):
+        if digits and not (digits.isdecimal() and digits.isascii()):
             raise ValueError
     return list(map(int, texts))
 
@@ -113,8 +113,8 @@ class Float(Conversion):
             return self.text(value)
         if isinstance(value, bool) or not isinstance(value, Real | Decimal):
             raise self.wrong()
-        number = float(value)
-        return number if math.isinf(value) else self._in_range(number)
+        is_infinite = value.is_infinite() if isinstance(value, Decimal) else math.isinf(value)
+        return float(value) if is_infinite else self._in_range(float(value))
 
     def values(self, values: Sequence[Any]) -> Sequence[float]:
         """See `Conversion`."""

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from typing import Any
 
 from concurrent_exec.bulk.arrow import arrow
 from concurrent_exec.bulk.columnar import ROWS, chunks_of, column_names
+from concurrent_exec.bulk.inputs import Input
 from concurrent_exec.bulk.json_lines import columns_of
 from concurrent_exec.bulk.reading import open_source
-from concurrent_exec.bulk.records import (
-    Chunk,
-    InputError,
-    NoRecordsError,
-    Rejected,
-    Source,
-    cut,
-)
+from concurrent_exec.bulk.records import Chunk, InputError, Rejected, Source
 
 __all__ = ["open_source", "source_of"]
 
@@ -68,15 +62,14 @@ def _rows(records: Any) -> int | None:
     return len(records) if hasattr(records, "__len__") else None
 
 
-class _Objects:
+class _Objects(Input):
     """What `Source` has of inputs that are no files, and can be read once or more often."""
 
     def __init__(self, records: Any, rows: int | None) -> None:
+        super().__init__(f"the {type(records).__name__}")
         self._records = records
         self._rows = rows
-        self._begun: Iterator[Chunk] | None = None
         self._was_read = False
-        self._columns: Sequence[str] | int | None = None
 
     bytes_read = 0
     """See `Source`."""
@@ -87,25 +80,6 @@ class _Objects:
     def total_records(self) -> int | None:
         """See `Source`."""
         return self._rows
-
-    @property
-    def columns(self) -> Sequence[str] | int:
-        """See `Source`."""
-        if self._columns is None:
-            chunks = self._read()
-            chunk = next(chunks, None)
-            if chunk is None:
-                raise NoRecordsError("there are no records")
-            self._begun = chain([chunk], chunks)
-            self._columns = list(chunk.columns) if chunk.named else len(chunk.columns)
-        return self._columns
-
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """See `Source`."""
-        begun, self._begun = self._begun, None
-        for chunk in begun or self._read():
-            if chunk.first + chunk.count >= start:
-                yield cut(chunk, start)
 
     def _read(self) -> Iterator[Chunk]:
         if self._was_read and isinstance(self._records, Iterator):

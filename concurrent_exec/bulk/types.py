@@ -56,6 +56,8 @@ def cql_of(kind: Any) -> str:
 def conversion_of(kind: Any, options: ConvertingOptions) -> Conversion:
     """Return the conversion to `kind`, a type of the driver's."""
     cql = cql_of(kind)
+    if issubclass(kind, cqltypes.FrozenType):
+        return conversion_of(kind.subtypes[0], options)
     if issubclass(kind, cqltypes.VectorType):
         return Vector(cql, conversion_of(kind.subtype, options), kind.vector_size)
     if issubclass(kind, cqltypes.TupleType):
@@ -85,7 +87,8 @@ class Other(Conversion):
 
     def value(self, value: Any) -> Any:
         """See `Conversion`."""
-        self._kind.serialize(value, _ANY_VERSION)
+        if not isinstance(self._kind.serialize(value, _ANY_VERSION), bytes):
+            raise self.wrong()
         return value
 
 
