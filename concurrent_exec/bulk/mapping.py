@@ -32,7 +32,8 @@ def map_columns(
     _check_repeated(prepared, markers, positional=isinstance(columns, int) and not given)
     if isinstance(columns, int):
         return _by_position(markers, columns, chosen)
-    missing = [name for name in dict.fromkeys(markers) if chosen.get(name, name) not in columns]
+    free = set(columns) - set(chosen.values())
+    missing = [name for name in dict.fromkeys(markers) if name not in chosen and name not in free]
     if missing:
         raise MappingError(_no_column(missing, columns, markers, chosen))
     return [chosen.get(name, name) for name in markers]
