@@ -52,7 +52,7 @@ def read_flights(most: int | None = None) -> Flights:
 
     Raises DataError.
     """
-    path = _folder() / "data" / "flights.csv.zip"
+    path = flights_archive()
     try:
         with (
             zipfile.ZipFile(path) as archive,
@@ -68,6 +68,11 @@ def read_flights(most: int | None = None) -> Flights:
     except (OSError, KeyError, zipfile.BadZipFile, csv.Error, TypeError) as error:
         # TypeError: a line with more or fewer values than there are columns.
         raise DataError(f"can't read {path}: {error}") from error
+
+
+def flights_archive() -> Path:
+    """Return where the file is, zipped. Raises DataError."""
+    return _folder() / "data" / "flights.csv.zip"
 
 
 def _folder() -> Path:

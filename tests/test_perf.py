@@ -15,7 +15,7 @@ from cassandra import InvalidRequest
 from cassandra.query import BatchStatement
 
 from concurrent_exec.connect import connect
-from perf import growth, heartbeat, hotspots, memory, results, service, strategies
+from perf import converting, growth, heartbeat, hotspots, memory, results, service, strategies
 from perf.servers import KEYSPACE, Server, a_session
 from perf.void_server import VoidServer
 from perf.ways import WAYS
@@ -102,6 +102,16 @@ def test_a_service_in_each_way(folder: Path) -> None:
     for row in rows:
         assert row["p99_ms"][0] >= row["p50_ms"][0] > 0
         assert row["rate"][0] > 0
+
+
+def test_converting_beside_the_plain_loop(folder: Path) -> None:
+    rows = run("converting", folder, "--records=500", "--rounds=1")
+    assert [(row["file"], row["columns"], row["way"]) for row in rows] == [
+        (file, columns, way)
+        for file, columns in (("number and text", 2), ("two texts", 2), ("flights", 19))
+        for way in converting.WAYS
+    ]
+    assert all(row["records"] == 500 and row["cpu_us"][0] > 0 for row in rows)
 
 
 def test_report_draws_and_tabulates_all_that(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
-from operator import is_
+from operator import is_not
 from typing import Any
 
 from cassandra.query import UNSET_VALUE
@@ -17,6 +17,8 @@ from concurrent_exec.bulk.records import Chunk, Kind, Rejected, record_at, where
 from concurrent_exec.bulk.types import conversion_of
 from concurrent_exec.model.options import one_of
 
+_SAMPLE = 256
+"""Values of a column that tell whether it repeats itself."""
 _FIRST_WITH_UNSET = 4
 """The version of the native protocol."""
 
@@ -186,21 +188,35 @@ class _Marker:
             return self._one_by_one(values, kind, wrong)
 
     def _at_once(self, values: Sequence[Any], kind: Kind) -> Sequence[Any]:
-        convert: Callable[[Sequence[Any]], Sequence[Any]]
-        if kind == "text":
-            convert, has_missing = (
-                self.conversion.texts,
-                any(null in values for null in self._nulls),
-            )
-        else:
-            convert, has_missing = self.conversion.values, any(map(is_, values, repeat(None)))
-        if not has_missing:
-            return convert(values) if values else values
+        if kind != "text":
+            given = list(map(is_not, values, repeat(None)))
+            return self._filled(values, given, self.conversion.values)
+        if len(set(values[:_SAMPLE])) * 2 <= len(values[:_SAMPLE]):
+            # Of a column that repeats itself each value is made once.
+            different = list(set(values))
+            made = dict(zip(different, self._texts(different), strict=True))
+            return list(map(made.__getitem__, values))
+        return self._texts(values)
+
+    def _texts(self, texts: Sequence[str]) -> Sequence[Any]:
+        nulls = self._nulls
+        if not any(null in texts for null in nulls):
+            return self.conversion.texts(texts)
+        given = [text not in nulls for text in texts]
+        return self._filled(texts, given, self.conversion.texts)
+
+    def _filled(
+        self,
+        values: Sequence[Any],
+        given: Sequence[bool],
+        convert: Callable[[Sequence[Any]], Sequence[Any]],
+    ) -> Sequence[Any]:
+        """Return what `convert` makes of those of `values` that are given, the others missing."""
+        if all(given):
+            return convert(values)
         if self._required:
             raise ConversionError
-        given = [not self._is_missing(value, kind) for value in values]
-        present = list(compress(values, given))
-        converted = iter(convert(present) if present else present)
+        converted = iter(convert(list(compress(values, given))))
         return [next(converted) if each else self._missing for each in given]
 
     def _one_by_one(
