@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any
@@ -47,7 +47,10 @@ class Nested(Conversion):
             raise self.wrong()
         if any(each is None for each in value):
             raise self.wrong("without null in it")
-        return of.values(value)
+        try:
+            return of.values(value)
+        except Exception:  # which one by one tells better
+            return [_part(of.value, of, each) for each in value]
 
 
 class Array(Nested):
@@ -104,7 +107,10 @@ class Dictionary(Nested):
             raise self.wrong()
         if any(key is None or each is None for key, each in pairs):
             raise self.wrong("without null in it")
-        made = [(self._key.key(key), self._of.value(each)) for key, each in pairs]
+        made = [
+            (_part(self._key.key, self._key, key), _part(self._of.value, self._of, each))
+            for key, each in pairs
+        ]
         return dict(made) if all(is_hashable(key) for key, _ in made) else OrderedMap(made)
 
 
@@ -125,9 +131,17 @@ class Record(Nested):
         elif not isinstance(value, list | tuple) or len(value) != len(self._of):
             raise self.wrong(f"with {len(self._of)} fields")
         return tuple(
-            None if each is None else conversion.value(each)
+            None if each is None else _part(conversion.value, conversion, each)
             for each, conversion in zip(value, self._of, strict=True)
         )
+
+
+def _part(convert: Callable[[Any], Any], of: Conversion, value: Any) -> Any:
+    """Return what `convert`, a method of `of`, makes of `value`; raises ConversionError."""
+    try:
+        return convert(value)
+    except Exception as error:
+        raise ConversionError(of.refusal(error)) from None
 
 
 def _listed(value: Any) -> Any:

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from concurrent_exec.model import ConcurrentExecError
+
 Kind = Literal["text", "json", "python"]
 """How values are to be converted: texts of CSV, what JSON has, or objects of Python."""
 
 
-class InputError(Exception):
+class InputError(ConcurrentExecError):
     """An input can't be used, or not any further; the message says where and why.
 
     It names file, line and column, never a value.

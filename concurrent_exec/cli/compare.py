@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
+from concurrent_exec.bulk.records import InputError
 from concurrent_exec.comparing import Progress, may_be_repeated
 from concurrent_exec.comparing import compare as measure
 from concurrent_exec.connect import ConnectionOptions, connect
 from concurrent_exec.executors import STRATEGIES
 
 from .options import connection_options
-from .parameters import ParametersError, read_parameters
+from .parameters import read_parameters
 
 _OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 _POSITIVE = click.IntRange(min=1)
@@ -40,8 +41,8 @@ def _levels(
 @click.option(
     "--parameters",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A .csv file, whose first line names the statement's parameters, or a .jsonl file with "
-    "an object or array in each line.",
+    help="A .csv file, whose first line names the statement's parameters, a .jsonl file with an "
+    "object or array in each line, or a .parquet or .arrow file.",
 )
 @click.option(
     "--concurrency",
@@ -113,7 +114,7 @@ def compare(
             )
         rows = list(islice(_parameters(parameters, prepared), statements))
         if not rows:
-            raise ParametersError(f"{parameters}: has no records")
+            raise InputError(f"{parameters}: has no records")
         with _progress() as report:
             comparison = measure(
                 session,
@@ -133,7 +134,7 @@ def compare(
         html_file.write_text(comparison.to_html(), encoding="utf-8")
 
 
-def _parameters(path: Path | None, prepared: Any) -> Iterable[list[Any] | None]:
+def _parameters(path: Path | None, prepared: Any) -> Iterable[tuple[Any, ...] | None]:
     names = [column.name for column in prepared.column_metadata]
     if path is None:
         if names:

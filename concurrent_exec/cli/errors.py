@@ -7,10 +7,9 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.protocol import ErrorMessage
 
+from concurrent_exec.bulk.records import InputError
 from concurrent_exec.cluster import ClusterError
 from concurrent_exec.connect import ConfigurationError
-
-from .parameters import ParametersError
 
 EXPECTED = (
     ClusterError,
@@ -18,9 +17,9 @@ EXPECTED = (
     ConnectionException,
     DriverException,
     ErrorMessage,
+    InputError,
     NoHostAvailable,
     OSError,
-    ParametersError,
     UnresolvableContactPoints,
 )
 
