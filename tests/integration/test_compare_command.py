@@ -17,6 +17,7 @@ from tests.integration.support import Rows
 
 Run = Callable[..., tuple[int, str, str]]
 
+RUN = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
 SMALL = ("--concurrency", "5,2", "--statements", "30", "--rounds", "2")
 
 
@@ -130,10 +131,15 @@ def test_a_write_without_a_yes_is_refused(run: Run, insert: str, file: Path, row
 @pytest.mark.parametrize(
     ("status", "said", "text"),
     [
-        (1, "rows.csv, line 3, key: must be of type int\n", "run,key,value\n,1,a\n,one,b\n"),
+        (
+            1,
+            "rows.csv, line 3, key: must be of type int\n",
+            f"run,key,value\n{RUN},1,a\n{RUN},one,b\n",
+        ),
         (1, "rows.csv: has no records\n", "run,key,value\n"),
-        (1, "names of the statement's parameters: run, key, value\n", "run,key\n"),
-        (1, "Invalid null value", "run,key,value\n,1,a\n"),  # the server's word
+        (1, "rows.csv: no column for the marker 'value': there are run, key; ", "run,key\n"),
+        (1, "rows.csv, line 2, run: must not be missing: it is part", "run,key,value\n,1,a\n"),
+        (1, "Invalid null value", f"run,key,value\n{RUN},,a\n"),  # the server's word
     ],
 )
 def test_a_wrong_file_writes_nothing(
