@@ -180,6 +180,17 @@ def test_objects_that_raise_are_refused_like_any_others() -> None:
     assert [each.message for each in rejected] == ["x, row 2, id: must be of type int"]
 
 
+def test_columns_that_repeat_themselves_are_as_one_by_one() -> None:
+    texts = [str(number % 7) if number % 5 else "" for number in range(1000)]
+    expected = [(int(text) if text else UNSET, text or UNSET) for text in texts]
+    repeating = chunk("text", id=texts, name=texts)
+    assert Binding(PAIR, ["id", "name"]).bind(repeating)[1:] == (expected, [])
+    texts[900] = "x"
+    _, parameters, rejected = Binding(PAIR, ["id", "name"]).bind(repeating)
+    assert parameters == expected[:900] + expected[901:]
+    assert [each.ordinal for each in rejected] == [900]
+
+
 def test_an_empty_chunk_gives_nothing(tmp_path: Path) -> None:
     found = source(tmp_path, "x.csv", "id,name\n")
     assert bound(Binding(PAIR, found.columns), found) == ([], [])

@@ -149,6 +149,21 @@ def test_ragged_records_without_quotes_and_with(tmp_path: Path, quoted: bool) ->
     assert [(each.ordinal, each.place) for each in rejected(found)] == [(1, 4)]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_no_quote_is_in_is_read_the_short_way(tmp_path: Path, end: str) -> None:
+    """That way begins with a block of lines, behind a header or where there is none."""
+    found = source(tmp_path, "x.csv", end.join(["1", "", "2", ""]), header=False)
+    assert records(found) == [(0, 1, "1"), (1, 3, "2")]
+    text = end.join(["1,2", "", "3", "4,", "\udcff,5", "6,7,8"])
+    found = source(tmp_path, "x.csv", text.encode("utf-8", "surrogateescape"), header=False)
+    assert records(found) == [(0, 1, "1", "2"), (2, 4, "4", "")]
+    assert [(each.ordinal, each.place, each.record) for each in rejected(found)] == [
+        (1, 3, ["3"]),
+        (3, 5, ["\udcff", "5"]),
+        (4, 6, ["6", "7", "8"]),
+    ]
+
+
 def test_a_quote_that_is_not_closed_costs_only_its_record(tmp_path: Path) -> None:
     found = source(tmp_path, "x.csv", 'a,b\n1,2\n3,"4\n5,6\n7,"8"\n9,10\n')
     assert records(found) == [(0, 2, "1", "2"), (2, 6, "9", "10")]
@@ -256,6 +271,12 @@ def test_what_looks_like_records_over_several_lines_is_none(tmp_path: Path) -> N
     found = source(tmp_path, "x.jsonl", '{"a": [1\n2]}\n{"a": 1}, {"a": 2}\n[1][2]\n{"a": 3}\n')
     assert records(found) == [(4, 5, 3)]
     assert [each.place for each in rejected(found)] == [1, 2, 3, 4]
+
+
+def test_what_stands_behind_a_record_is_not_left_out(tmp_path: Path) -> None:
+    found = source(tmp_path, "x.jsonl", '{"a": 1}\n{"a": 2}{"a": 3}\n')
+    assert records(found) == [(0, 1, 1)]
+    assert [each.place for each in rejected(found)] == [2]
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
