@@ -1,0 +1,115 @@
+"""A file that only grows, of which a checkpoint knows how much of it counts."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from concurrent_exec.bulk.errors import BulkError
+
+_HELD = 1 << 16
+"""Bytes that are written in one go."""
+
+
+class InUseError(OSError):
+    """Another process is writing the file."""
+
+
+class Appender:
+    """Writes bytes at the end of a file.
+
+    Nobody but the owner may read it: it has records as they were. It is locked, so two runs never
+    write the same.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at `path`, made where it is not there.
+
+        Raises OSError; InUseError where another process has it open.
+        """
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise InUseError(errno.EBUSY, "another run is writing it", str(path)) from None
+        self._written = 0
+        self._held: list[bytes] = []
+        self._bytes_held = 0
+
+    def cut(self, length: int) -> None:
+        """Cut the file to `length` bytes, and go on there. Raises BulkError where it has fewer."""
+        there = os.fstat(self._descriptor).st_size
+        if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            if there < length:
+                raise BulkError(
+                    f"{self.path} has {there} bytes, and had {length} at the checkpoint: it must "
+                    "be as the earlier run has left it"
+                )
+            os.ftruncate(self._descriptor, length)
+            os.lseek(self._descriptor, length, os.SEEK_SET)
+        self._written = length
+
+    @property
+    def length(self) -> int:
+        """The bytes that it has, those not yet written among them."""
+        return self._written + self._bytes_held
+
+    def write(self, data: bytes) -> None:
+        """Append `data`. Raises OSError, naming the file; what was appended is kept then."""
+        self._held.append(data)
+        self._bytes_held += len(data)
+        if self._bytes_held >= _HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all to the system. Raises OSError, naming the file."""
+        if not self._held:
+            return
+        data = memoryview(b"".join(self._held))
+        try:
+            while data:
+                count = os.write(self._descriptor, data)
+                self._written += count
+                data = data[count:]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        finally:
+            self._held = [bytes(data)] if data else []
+            self._bytes_held = len(data)
+
+    def sync(self) -> None:
+        """Have what was flushed brought to the disk. Raises OSError, naming the file."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def close(self) -> None:
+        """Close the file; what was not flushed is let go."""
+        os.close(self._descriptor)
+
+
+class StandardOutput(Appender):
+    """Writes to standard output, which can't be cut."""
+
+    def __init__(self) -> None:
+        """Make one."""
+        self.path = Path("standard output")
+        self._descriptor = 1
+        self._written = 0
+        self._held = []
+        self._bytes_held = 0
+
+    def cut(self, length: int) -> None:
+        """Nothing can be taken back."""
+
+    def sync(self) -> None:
+        """It is the reader's."""
+
+    def close(self) -> None:
+        """It stays open."""

@@ -1,0 +1,119 @@
+"""Which records of the input are settled: all up to one of them, and ranges beyond it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from concurrent_exec.bulk.records import Chunk
+
+Range = tuple[int, int]
+"""The first ordinal, and the one after the last."""
+
+_SETTLED = re.compile(b"\x01+")
+
+
+class Part:
+    """Records on end that were read together, until each of them is settled."""
+
+    __slots__ = ("chunk", "first", "first_index", "flags", "left", "ordinals", "parameters")
+
+    def __init__(
+        self,
+        chunk: Chunk,
+        first_index: int,
+        ordinals: Sequence[int],
+        parameters: Sequence[Any] | None,
+    ) -> None:
+        """Make one of which the records with these `ordinals` are sent, and the others settled.
+
+        chunk: what they were read in, from which a record that fails is told.
+        first_index: the position among all that is sent of the first that is sent of these.
+        parameters: of those that are sent, where they will be asked for.
+        """
+        self.chunk = chunk
+        self.first = first = chunk.first
+        self.first_index = first_index
+        self.ordinals = ordinals
+        self.parameters = parameters
+        self.left = len(ordinals)
+        self.flags = bytearray(b"\x01") * chunk.count
+        for ordinal in ordinals:
+            self.flags[ordinal - first] = 0
+
+    @property
+    def end(self) -> int:
+        """The ordinal after its last."""
+        return self.first + len(self.flags)
+
+    def row(self, index: int) -> int:
+        """Return where in the chunk's columns a record is, by its position among all sent."""
+        return bisect_left(self.chunk.ordinals, self.ordinals[index - self.first_index])
+
+    def settled(self) -> Iterable[Range]:
+        """Return the ranges that are settled."""
+        for found in _SETTLED.finditer(self.flags):
+            yield self.first + found.start(), self.first + found.end()
+
+
+class Settled:
+    """The settled records, as few ranges as they make. It has no lock of its own."""
+
+    def __init__(self, done: int = 0, beyond: Iterable[Range] = ()) -> None:
+        """Begin with all before `done`, and the ranges `beyond` it."""
+        self.done = done
+        """All before this ordinal are settled."""
+        self._beyond: list[Range] = []
+        self._parts: dict[int, Part] = {}
+        for first, end in beyond:
+            self.add(first, end)
+
+    def add(self, first: int, end: int) -> None:
+        """Note that all from `first` up to, but not including, `end` are settled."""
+        if end <= max(first, self.done):
+            return
+        beyond = self._beyond
+        insort(beyond, (max(first, self.done), end))
+        merged: list[Range] = []
+        # All before it are apart already; they are few, as a range is there for each record that
+        # takes long.
+        for each in beyond:
+            if merged and each[0] <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(merged[-1][1], each[1])
+            else:
+                merged.append(each)
+        if merged[0][0] <= self.done:
+            self.done = merged.pop(0)[1]
+        self._beyond = merged
+
+    def has(self, ordinal: int) -> bool:
+        """Say whether a record is settled, as those before this run may be."""
+        if ordinal < self.done:
+            return True
+        at = bisect_right(self._beyond, (ordinal, 1 << 62)) - 1
+        return at >= 0 and ordinal < self._beyond[at][1]
+
+    def opens(self, part: Part) -> None:
+        """Take in records that were read; those to be sent are not settled yet."""
+        if part.left:
+            self._parts[part.first] = part
+        else:
+            self.add(part.first, part.end)
+
+    def settle(self, part: Part, index: int) -> None:
+        """Note that the record sent at position `index` is settled."""
+        part.flags[part.ordinals[index - part.first_index] - part.first] = 1
+        part.left -= 1
+        if not part.left:
+            del self._parts[part.first]
+            self.add(part.first, part.end)
+
+    def snapshot(self) -> tuple[int, list[Range]]:
+        """Return the ordinal before which all are settled, and the ranges beyond."""
+        now = Settled(self.done, self._beyond)
+        for part in self._parts.values():
+            for first, end in part.settled():
+                now.add(first, end)
+        return now.done, now._beyond
