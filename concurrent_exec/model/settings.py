@@ -139,7 +139,7 @@ class RunSettings:
         each other.
         """
         refuse_unknown(options, RunOptions)
-        max_errors = _max_errors(options.get("max_errors"))
+        max_errors = max_errors_of(options.get("max_errors"))
         fail_fast = boolean(
             "raise_on_first_error", options.get("raise_on_first_error", max_errors is None)
         )
@@ -207,7 +207,7 @@ def _order_by(value: object) -> OrderBy | None:
     )
 
 
-def _max_errors(value: object) -> int | Fraction | None:
+def max_errors_of(value: object) -> int | Fraction | None:
     if value is None:
         return None
     if not isinstance(value, str):
