@@ -12,6 +12,7 @@ from .cassandra import cassandra
 from .compare import compare
 from .errors import EXPECTED, in_words
 from .group import SuggestingGroup
+from .run import run as run_command
 
 PROGRAM = "concurrent-exec"
 _INTERRUPTED = 130  # what shells call a program that Ctrl-C ended
@@ -31,6 +32,7 @@ def app() -> None:
 
     \b
     Examples:
+      concurrent-exec run 'INSERT INTO shop.users (id, name) VALUES (:id, :name)' users.csv
       concurrent-exec cassandra start            a real Cassandra on this machine
       concurrent-exec cassandra start --nodes 3
       concurrent-exec cassandra status
@@ -43,6 +45,7 @@ def app() -> None:
 
 app.add_command(cassandra)
 app.add_command(compare)
+app.add_command(run_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import IO, Any
+
+import click
 from cassandra import DriverException, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.protocol import ErrorMessage
 
-from concurrent_exec.bulk.records import InputError
+from concurrent_exec.bulk import BulkError, InputError
 from concurrent_exec.cluster import ClusterError
 from concurrent_exec.connect import ConfigurationError
 
 EXPECTED = (
+    BulkError,
     ClusterError,
     ConfigurationError,
     ConnectionException,
@@ -22,6 +26,16 @@ EXPECTED = (
     OSError,
     UnresolvableContactPoints,
 )
+
+
+class Refused(click.ClickException):
+    """What was asked for can't be done; the message says why, and nothing was done."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the line to standard error."""
+        click.echo(f"concurrent-exec: error: {self.format_message()}", err=True, file=file)
 
 
 def in_words(error: Exception) -> str:

@@ -1,0 +1,173 @@
+"""How far a run is: live on a terminal, a line at intervals elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+import click
+
+from concurrent_exec.bulk import BulkRun
+
+_REFRESHED = 4
+"""How often a second the live display is drawn."""
+_RECENT = 5.0
+"""Seconds over which the rate "now" is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is shown."""
+
+    settled: int
+    total: int | None
+    share: float | None
+    """Of the input that has been read, where its size is known."""
+    now: float
+    """Records a second, of late."""
+    mean: float
+    in_flight: int
+    limit: int
+    retries: int
+    failed: dict[str, int]
+    seconds_left: float | None
+    latencies: tuple[float, ...]
+    """Seconds: p50, p99 and p999, where they are measured."""
+
+
+class Looker:
+    """Looks at a run now and then."""
+
+    def __init__(self, run: BulkRun, histogram: Any = None) -> None:
+        """Make one; `histogram` is a LatencyHistogram that observes the run, if any does."""
+        self._run = run
+        self._histogram = histogram
+        self._start = time.monotonic()
+        self._seen: list[tuple[float, int]] = []
+        self._before: int | None = None
+
+    def look(self) -> State | None:
+        """Return what there is to show; None before the run has begun."""
+        run, ledger, executor = self._run, self._run.ledger, self._run.executor
+        if ledger is None or executor is None:
+            return None
+        now, settled = time.monotonic(), ledger.settled
+        if self._before is None:
+            self._before = settled
+        self._seen = [each for each in self._seen if each[0] > now - _RECENT] or [
+            (self._start, self._before)
+        ]
+        then, before = self._seen[0]
+        self._seen.append((now, settled))
+        elapsed = max(now - self._start, 1e-9)
+        mean = (settled - self._before) / elapsed
+        total, share = run.source.total_records, None
+        size = run.source.total_bytes
+        if total:
+            share = settled / total
+        elif size:
+            share = min(1.0, run.source.bytes_read / size)
+        statistics = executor.statistics()
+        histogram = self._histogram
+        return State(
+            settled=settled,
+            total=total,
+            share=share,
+            now=(settled - before) / max(now - then, 1e-9),
+            mean=mean,
+            in_flight=statistics.in_flight,
+            limit=statistics.concurrency,
+            retries=sum(each.retries for each in statistics.by_run),
+            failed=dict(ledger.kinds.most_common()),
+            seconds_left=elapsed * (1 - share) / share if share else None,
+            latencies=()
+            if histogram is None or not histogram.count
+            else tuple(histogram.percentile(percent) for percent in (50, 99, 99.9)),
+        )
+
+
+def in_words(state: State) -> str:
+    """Return a line that says all of `state`."""
+    of = f" of {state.total:,}" if state.total else ""
+    parts = [f"{state.settled:,}{of} records"]
+    if state.share is not None:
+        parts.append(f"{state.share:.0%}")
+    parts.append(f"{state.now:,.0f}/s now, {state.mean:,.0f}/s mean")
+    parts.append(f"{state.in_flight} of {state.limit} in flight")
+    if state.failed:
+        parts.append("failed: " + ", ".join(f"{n:,} {kind}" for kind, n in state.failed.items()))
+    if state.retries:
+        parts.append(f"{state.retries:,} retries")
+    if state.latencies:
+        names = ("p50", "p99", "p999")
+        parts.append(
+            ", ".join(
+                f"{name} {seconds * 1000:,.1f} ms"
+                for name, seconds in zip(names, state.latencies, strict=True)
+            )
+        )
+    if state.seconds_left is not None:
+        parts.append(f"{duration(state.seconds_left)} left")
+    return "; ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, such as "2 min 5 s"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+@contextmanager
+def shown_on_terminal(looker: Looker) -> Iterator[None]:
+    """Draw it live, as long as the block goes on."""
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(
+        get_renderable=lambda: _table(looker.look()),
+        console=Console(stderr=True),
+        refresh_per_second=_REFRESHED,
+        transient=True,
+    ):
+        yield
+
+
+def _table(state: State | None) -> Any:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    if state is None:
+        return Text("connecting")
+    parts: list[Any] = []
+    if state.share is not None:
+        parts.append(ProgressBar(total=1.0, completed=state.share, width=60))
+    parts += [Text(part) for part in in_words(state).split("; ")]
+    return Group(*parts)
+
+
+@contextmanager
+def shown_in_lines(looker: Looker, seconds: float) -> Iterator[None]:
+    """Write a line to standard error at intervals, as long as the block goes on."""
+    over = Event()
+
+    def write() -> None:
+        while not over.wait(seconds):
+            state = looker.look()
+            if state is not None:
+                click.echo(in_words(state), err=True)
+
+    thread = Thread(target=write, name="concurrent_exec-display", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,228 @@
+"""`concurrent-exec run`: one statement over files of any size."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from concurrent_exec.bulk import (
+    BulkError,
+    BulkOptions,
+    BulkRun,
+    FailedSource,
+    InputError,
+    NotIdempotentError,
+    Report,
+    Source,
+    open_source,
+)
+from concurrent_exec.connect import ConnectionOptions, connect
+
+from .display import Looker, duration, shown_in_lines, shown_on_terminal
+from .errors import Refused
+from .explain import explain as explained
+from .grouped import ARGUMENTS, GroupedCommand
+from .interrupts import INTERRUPTED, stopped_by_signals
+from .latencies import write_latencies
+from .options import connection_options
+from .run_files import Names, earlier_identity
+from .run_options import GROUPS, Given, run_options
+
+PROGRAM = "concurrent-exec"
+_STATUSES = {"finished": 0, "interrupted": INTERRUPTED, "too many errors": 3}
+_FAILURES = 1
+
+
+@click.command(cls=GroupedCommand, groups=GROUPS, rest="Connection")
+@click.argument("statement", required=False)
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@run_options
+@click.option("--keyspace", metavar="NAME", help="The keyspace of tables that are named without.")
+@connection_options
+@click.pass_context
+def run(
+    context: click.Context,
+    statement: str | None,
+    files: tuple[str, ...],
+    given: Given,
+    keyspace: str | None,
+    connection: ConnectionOptions,
+) -> int:
+    """Run one STATEMENT for each record of FILEs, of any size.
+
+    \b
+    Examples:
+      concurrent-exec run 'INSERT INTO app.users (id, name) VALUES (:id, :name)' users.csv
+      concurrent-exec run 'SELECT * FROM app.users WHERE id = :id' ids.csv --output users.parquet
+      concurrent-exec run 'DELETE FROM app.users WHERE id = ?' - < ids.jsonl
+      concurrent-exec run --explain 'UPDATE app.users SET name = :name WHERE id = :id' users.csv
+      concurrent-exec run ... --resume              go on where a run has stopped
+      concurrent-exec run --retry-failed users.csv.failed.jsonl
+
+    FILE is CSV, TSV, JSON Lines, Parquet or Arrow, maybe compressed (gzip, zstd), a pattern such as
+    'data/*.csv', or - for standard input. Its columns meet the statement's markers by name; those
+    of a statement with ? by the column's name, too.
+
+    A record that can't be read, or whose statement fails, stops nothing: it goes to
+    FILE.failed.jsonl, with the reason. FILE.checkpoint says what is done: after a crash, --resume
+    sends the rest.
+
+    Exit status: 0 all done, 1 finished with failures, or an error, 2 wrong usage, 3 stopped by
+    --max-errors, 130 interrupted.
+    """
+    # The driver's warnings would come between the lines; what matters of them is raised.
+    logging.getLogger("cassandra").addHandler(logging.NullHandler())
+    with _refusing():
+        source, statement, options = _what(statement, files, given)
+    with connect(connection, keyspace=keyspace) as session:
+        prepared = session.prepare(statement)
+        histogram = _histogram(given)
+        options["observers"] = [] if histogram is None else [histogram]
+        with _refusing():
+            made = BulkRun(session, prepared, source, **options)
+        if given.explain:
+            click.echo(explained(made), nl=False)
+            return 0
+        try:
+            report = _run(made, given, histogram)
+        except NotIdempotentError as error:
+            _ask(error)
+            options["resume_anyway"] = True
+            report = _run(BulkRun(session, prepared, source, **options), given, histogram)
+    return _tell(report, given, context, histogram)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Let what is wrong before anything is done be wrong usage, in one line."""
+    try:
+        yield
+    except (BulkError, InputError, TypeError, ValueError) as error:
+        raise Refused(str(error)) from error
+
+
+def _what(
+    statement: str | None, files: tuple[str, ...], given: Given
+) -> tuple[Source, str, BulkOptions]:
+    """Return the input, the statement, and the options of the run."""
+    failed: Path | None = given.retry_failed
+    if failed is None:
+        if statement is None:
+            raise Refused("give a statement, and the files with its parameters")
+        if not files:
+            raise Refused("give a file with the statement's parameters, or - for standard input")
+        source: Source = open_source(files, given.reading())
+        options = given.bulk_options()
+    else:
+        if files:
+            raise Refused("--retry-failed takes the place of files: give one or the other")
+        try:
+            source = FailedSource(failed)
+        except OSError as error:
+            raise Refused(f"{failed}: {error.strerror}") from error
+        options = given.bulk_options()
+        if statement is None:
+            earlier = earlier_identity(failed)
+            statement = str(earlier["the statement"])
+            options["map"] = options["map"] or earlier["the mapping of columns"]
+    options.update(Names.of(files, given).options())
+    return source, statement, options
+
+
+def _ask(error: NotIdempotentError) -> None:
+    """Ask for a yes where there is somebody to ask; raises Refused without one."""
+    if not sys.stdin.isatty() or not click.confirm(
+        "The statement may do harm when it is applied twice, and some records after the last "
+        "checkpoint may have been applied. Send them again?",
+        err=True,
+    ):
+        raise Refused(f"{error} (--yes)") from error
+
+
+def _run(made: BulkRun, given: Given, histogram: Any) -> Report:
+    looker = Looker(made, histogram)
+    if given.quiet or given.dry_run:
+        display: AbstractContextManager[None] = nullcontext()
+    elif sys.stderr.isatty():
+        display = shown_on_terminal(looker)
+    else:
+        display = shown_in_lines(looker, given.progress)
+    with stopped_by_signals(made.stop), display:
+        try:
+            return made.run()
+        except NotIdempotentError:
+            raise
+        except BulkError as error:
+            raise Refused(str(error)) from error
+
+
+def _histogram(given: Given) -> Any:
+    """Return what measures, where anybody will see it: it costs some microseconds a statement."""
+    if not (given.latency or given.json_file or (sys.stderr.isatty() and not given.quiet)):
+        return None
+    from concurrent_exec.observers import LatencyHistogram
+
+    return LatencyHistogram()
+
+
+def _tell(report: Report, given: Given, context: click.Context, histogram: Any) -> int:
+    """Say what became of it; return the exit status."""
+    for path in given.latency:
+        write_latencies(path, histogram)
+    if given.json_file is not None:
+        _write_json(report, given.json_file, histogram)
+    if not given.quiet:
+        for line in _lines(report, context):
+            click.echo(line, err=True)
+    status = _STATUSES[report.ended]
+    return status if status or report.all_done else _FAILURES
+
+
+def _write_json(report: Report, path: Path, histogram: Any) -> None:
+    found = report.as_dict()
+    if histogram is not None and histogram.count:
+        found["latency_seconds"] = {
+            name: histogram.percentile(percent)
+            for name, percent in (("p50", 50), ("p99", 99), ("p999", 99.9), ("max", 100))
+        }
+    text = json.dumps(found, indent=2) + "\n"
+    if str(path) == "-":
+        click.echo(text, nl=False)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def _lines(report: Report, context: click.Context) -> Iterator[str]:
+    done = "would be sent" if report.dry_run else "done"
+    parts = [f"{report.records:,} records: {report.succeeded:,} {done}"]
+    if report.failed:
+        parts.append(f"{report.failed:,} failed")
+    if report.rejected:
+        parts.append(f"{report.rejected:,} could not be read")
+    if report.not_found:
+        parts.append(f"{report.not_found:,} found nothing")
+    if report.not_applied:
+        parts.append(f"{report.not_applied:,} not applied, as their condition was not met")
+    yield f"{', '.join(parts)}; in {duration(report.seconds)} ({report.per_second:,.0f}/s)"
+    if report.output is not None:
+        yield f"{report.rows:,} rows in {report.output}"
+    for example in report.examples:
+        yield f"  {example}"
+    if report.failed_file is not None and not report.dry_run:
+        yield f"they are in {report.failed_file}, for --retry-failed"
+    if report.ended != "finished":
+        why = "interrupted" if report.ended == "interrupted" else "stopped, as too many have failed"
+        if report.checkpoint is None:
+            yield f"{why}; without a checkpoint it can't be resumed"
+        else:
+            arguments = [each for each in context.meta[ARGUMENTS] if each != "--resume"]
+            command = shlex.join([PROGRAM, "run", *arguments, "--resume"])
+            yield f"{why}; this goes on: {command}"
