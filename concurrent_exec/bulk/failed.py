@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from concurrent_exec.bulk.portable import to_json
-from concurrent_exec.bulk.records import Chunk, InputError, Kind, Rejected
+from concurrent_exec.bulk.records import (
+    Chunk,
+    Kind,
+    NoRecordsError,
+    Rejected,
+    record_at,
+)
 
+PARSE_ERROR = "ParseError"
 _AT_ONCE = 1000
 """The most records of a chunk."""
 
@@ -33,7 +40,7 @@ def failed_line(chunk: Chunk, row: int, error: BaseException, attempts: int) -> 
     return _line(
         chunk.source,
         chunk.places[row],
-        record_of(chunk, row),
+        record_at(chunk, row),
         chunk.kind,
         type(error).__name__,
         str(error),
@@ -47,14 +54,9 @@ def not_found_line(chunk: Chunk, row: int) -> bytes:
         {
             "source": chunk.source,
             "place": chunk.places[row],
-            "record": to_json(record_of(chunk, row)),
+            "record": to_json(record_at(chunk, row)),
         }
     )
-
-
-def record_of(chunk: Chunk, row: int) -> dict[str, Any]:
-    """Return the record at `row` of `chunk` as it was, by the names of its columns."""
-    return {name: values[row] for name, values in chunk.columns.items()}
 
 
 def _line(
@@ -96,12 +98,12 @@ class FailedSource:
         self._bytes_read = 0
 
     @property
-    def columns(self) -> Sequence[str]:
-        """The names of the first record's columns. Raises InputError where no record has names."""
+    def columns(self) -> Sequence[str] | int:
+        """The first sound record's columns. Raises NoRecordsError where there is none."""
         for chunk in self.chunks():
             if chunk.columns:
-                return list(chunk.columns)
-        raise InputError(f"{self.path} has no record with names")
+                return list(chunk.columns) if chunk.named else len(chunk.columns)
+        raise NoRecordsError(f"{self.path}: has no records that can be taken again as they are")
 
     @property
     def total_records(self) -> int | None:
@@ -149,50 +151,54 @@ def _parsed(raw: bytes) -> dict[str, Any]:
         line = None
     if isinstance(line, dict) and "record" in line:
         return line
-    return {"record": raw.decode("utf-8", "replace").rstrip("\r\n"), "message": "is no JSON object"}
+    text = raw.decode("utf-8", "replace").rstrip("\r\n")
+    return {"record": text, "message": "is no line of a failed file"}
+
+
+def _is_sound(line: Mapping[str, Any]) -> bool:
+    """Say whether the record has its columns; those of one that could not be parsed may be off."""
+    record = line["record"]
+    if isinstance(record, list):
+        return line.get("error") != PARSE_ERROR
+    return isinstance(record, dict)
 
 
 def _kind(line: Mapping[str, Any]) -> tuple[Any, ...]:
     """What records of one chunk have in common."""
     record = line["record"]
-    names = tuple(record) if isinstance(record, dict) else None
-    return line.get("source"), line.get("input"), names
+    columns = tuple(record) if isinstance(record, dict) else len(record)
+    return line.get("source"), line.get("input"), _is_sound(line) and columns
 
 
 def _chunk(group: Sequence[tuple[int, dict[str, Any]]]) -> Chunk:
-    first = group[0][0]
-    line = group[0][1]
+    first, line = group[0]
     source = str(line.get("source", ""))
     ordinals = [ordinal for ordinal, _ in group]
     places = [_place(line, ordinal) for ordinal, line in group]
-    if not isinstance(line["record"], dict):
+    kind: Kind = "text" if line.get("input") == "text" else "json"
+    records = [line["record"] for _, line in group]
+    if not _is_sound(line):
         rejected = [
             Rejected(
                 ordinal,
                 source,
                 place,
-                line["record"],
-                str(line.get("error", "ParseError")),
-                str(line.get("message", "")),
+                record,
+                PARSE_ERROR,
+                str(line.get("message", "is no record")),
             )
-            for place, (ordinal, line) in zip(places, group, strict=True)
+            for place, record, (ordinal, line) in zip(places, records, group, strict=True)
         ]
-        return Chunk(source, first, len(group), [], [], {}, _input(line), rejected=rejected)
-    records = [line["record"] for _, line in group]
+        return Chunk(source, first, len(group), [], [], {}, kind, rejected=rejected)
+    named = isinstance(records[0], dict)
+    if not named:
+        records = [dict(zip(map(str, range(len(each))), each, strict=True)) for each in records]
     columns = {name: [record[name] for record in records] for name in records[0]}
-    kind: Kind = "text" if _input(line) == "text" and _all_text(records) else "json"
-    named = not all(name.isdecimal() for name in columns)
+    if not all(isinstance(value, str) for values in columns.values() for value in values):
+        kind = "json"  # as somebody has mended it
     return Chunk(source, first, len(group), ordinals, places, columns, kind, named)
-
-
-def _input(line: Mapping[str, Any]) -> Kind:
-    return "text" if line.get("input") == "text" else "json"
 
 
 def _place(line: Mapping[str, Any], ordinal: int) -> int:
     place = line.get("place")
     return place if isinstance(place, int) else ordinal + 1
-
-
-def _all_text(records: Sequence[Mapping[str, Any]]) -> bool:
-    return all(isinstance(value, str) for record in records for value in record.values())

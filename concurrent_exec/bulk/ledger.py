@@ -14,7 +14,7 @@ from concurrent_exec.bulk.appending import Appender
 from concurrent_exec.bulk.failed import failed_line, not_found_line, rejected_line
 from concurrent_exec.bulk.journal import Entry, Journal
 from concurrent_exec.bulk.outputs import Output
-from concurrent_exec.bulk.records import Chunk, Rejected
+from concurrent_exec.bulk.records import Chunk, Rejected, where
 from concurrent_exec.bulk.settled import Part, Settled
 
 COUNTS = ("succeeded", "failed", "rejected", "rows", "not_found", "not_applied", "retries")
@@ -118,7 +118,7 @@ class Ledger:
             if self._closed:  # the run has been stopped, and what it writes is closed
                 return ()
             has = self._settled.has
-            if self._began_with.beyond:
+            if self._began_with.beyond or chunk.first < self._began_with.done:
                 left = [n for n, ordinal in enumerate(ordinals) if not has(ordinal)]
                 ordinals = [ordinals[n] for n in left]
                 parameters = [parameters[n] for n in left]
@@ -177,7 +177,7 @@ class Ledger:
             chunk, row = part.chunk, part.row(index)
             # What a server says may have values.
             kind = type(error).__name__
-            self._note("failed", kind, f"{place(chunk.source, chunk.places[row])}: {kind}")
+            self._note("failed", kind, f"{where(chunk, chunk.places[row])}: {kind}")
             if self._files.failed is not None:
                 self._files.failed.write(failed_line(chunk, row, error, attempts))
             self._settled.settle(part, index)
@@ -247,9 +247,3 @@ class Ledger:
             self._broken = True  # what one fsync has failed to write, the next does not report
             raise
         self._last = entry
-
-
-def place(source: str, number: int) -> str:
-    """Return where a record is, in words."""
-    name = {"": "the input", "-": "standard input"}.get(source, source)
-    return f"{name}, {number}"

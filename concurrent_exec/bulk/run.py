@@ -14,10 +14,17 @@ from concurrent_exec.bulk.journal import Entry
 from concurrent_exec.bulk.keeper import Keeper
 from concurrent_exec.bulk.ledger import COUNTS, Files, Ledger
 from concurrent_exec.bulk.opening import open_files, path_of
+from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.outputs import key_columns, row_columns
-from concurrent_exec.bulk.records import Chunk, Rejected, Source
+from concurrent_exec.bulk.records import Chunk, NoRecordsError, Rejected, Source
 from concurrent_exec.bulk.report import Ended, Report
-from concurrent_exec.bulk.sending import choice_of, make_executor, profile_for
+from concurrent_exec.bulk.sending import (
+    choice_of,
+    default_concurrency,
+    make_executor,
+    profile_for,
+    required_markers,
+)
 from concurrent_exec.bulk.settings import BulkOptions
 from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.executors import Executor
@@ -66,14 +73,8 @@ class BulkRun:
         self.prepared = session.prepare(statement) if isinstance(statement, str) else statement
         self.source: Source = source_of(source)
         """Where the records come from."""
-        self.binding = Binding(
-            self.prepared,
-            self.source.columns,
-            map=options.get("map") or {},
-            missing=options.get("missing", "unset"),
-            options=options.get("converting"),
-        )
-        """Which marker takes its value from which column."""
+        self.binding = self._bind()
+        """Which marker takes its value from which column; None where there are no records."""
         self._skip = _count("skip", options.get("skip", 0))
         limit = options.get("limit")
         self._end = None if limit is None else self._skip + _count("limit", limit)
@@ -131,6 +132,14 @@ class BulkRun:
             ledger.close()
             files.close()
         return self._report(ledger, entry)
+
+    @property
+    def concurrency(self) -> str:
+        """The most statements in flight, in words."""
+        given = self._options.get("concurrency")
+        if isinstance(given, int):
+            return str(given)
+        return "adaptive" if given is not None else str(default_concurrency(self.choice))
 
     def stop(self) -> None:
         """Send nothing more, and finish what is in flight; `run` then returns.
@@ -191,7 +200,7 @@ class BulkRun:
             self._parameters(ledger),
             raise_on_first_error=False,
             assume_idempotent=self.idempotent,
-            execution_profile=profile,
+            **profile,
         ) as results:
             ledger.retries = lambda: results.statistics().retries
             try:
@@ -207,8 +216,11 @@ class BulkRun:
             yield from ledger.opens(*bound)
 
     def _bound(self, start: int) -> Iterator[_Bound]:
+        binding = self.binding
         for chunk in self._chunks(start):
-            ordinals, parameters, rejected = self.binding.bind(chunk)
+            ordinals, parameters, rejected = (
+                ((), (), []) if binding is None else binding.bind(chunk)
+            )
             rejected = [*chunk.rejected, *rejected]
             if self._end is not None and chunk.first + chunk.count > self._end:
                 left = sum(ordinal < self._end for ordinal in ordinals)
@@ -278,15 +290,33 @@ class BulkRun:
         if failed is not None and not failed.length:
             failed.path.unlink()
 
+    # ---- before it begins ----
+
+    def _bind(self) -> Binding | None:
+        options = self._options
+        try:
+            columns = self.source.columns
+        except NoRecordsError:
+            return None
+        return Binding(
+            self.prepared,
+            columns,
+            map=options.get("map"),
+            missing=options.get("missing", "unset"),
+            required=required_markers(self.session, self.prepared),
+            options=options.get("converting"),
+        )
+
     # ---- what it tells ----
 
     def _identity(self) -> dict[str, Any]:
         options = self._options
         return {
             "the statement": " ".join(statement_text(self.prepared).split()),
-            "the keyspace": self.session.keyspace,
+            "the keyspace": getattr(self.session, "keyspace", None),
             "the mapping of columns": dict(options.get("map") or {}),
             "missing": options.get("missing", "unset"),
+            "how values are read": (options.get("converting") or ConvertingOptions()).as_json(),
             "skip": self._skip,
             "limit": options.get("limit"),
             "the output": [str(options.get("output")), options.get("output_format")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -51,11 +52,41 @@ def make_executor(
     )
 
 
-def profile_for(session: Any, *, timeout: float | None, consistency: int | None) -> Any:
-    """Return the session's default profile with rows as tuples, and what else is given."""
+def default_concurrency(choice: Choice) -> int:
+    """Return the concurrency of that strategy where none is given."""
+    strategy = STRATEGIES[choice.name]
+    default: int = inspect.signature(strategy).parameters["concurrency"].default
+    return default
+
+
+def profile_for(session: Any, *, timeout: float | None, consistency: int | None) -> dict[str, Any]:
+    """Return the keywords of a run that give rows as tuples, and what else is given.
+
+    Raises ValueError where that is more than the session, which is no driver's own, can do.
+    """
     changes: dict[str, Any] = {"row_factory": tuple_factory}
     if timeout is not None:
         changes["request_timeout"] = timeout
     if consistency is not None:
         changes["consistency_level"] = consistency
-    return session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, **changes)
+    clone = getattr(session, "execution_profile_clone_update", None)
+    if clone is not None:
+        return {"execution_profile": clone(EXEC_PROFILE_DEFAULT, **changes)}
+    if len(changes) > 1:
+        raise ValueError("timeout and consistency need a driver's own session")
+    return {}
+
+
+def required_markers(session: Any, prepared: Any) -> list[str]:
+    """Return the markers that stand for a column of the table's clustering key.
+
+    Errs towards none, where the driver knows nothing of the table.
+    """
+    markers = prepared.column_metadata or ()
+    if not markers:
+        return []
+    keyspaces = session.cluster.metadata.keyspaces
+    keyspace = keyspaces.get(markers[0].keyspace_name)
+    table = keyspace and keyspace.tables.get(markers[0].table_name)
+    clustering = {column.name for column in table.clustering_key} if table else set()
+    return [marker.name for marker in markers if marker.name in clustering]
