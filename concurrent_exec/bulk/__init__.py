@@ -1,6 +1,7 @@
 """One statement over records from files, frames or iterables, of any number."""
 
 from concurrent_exec.bulk.errors import (
+    BrokenOutputError,
     BulkError,
     ChangedError,
     EarlierRunError,
@@ -17,6 +18,7 @@ from concurrent_exec.bulk.run import BulkRun, run
 from concurrent_exec.bulk.settings import BulkOptions
 
 __all__ = [
+    "BrokenOutputError",
     "BulkError",
     "BulkOptions",
     "BulkRun",

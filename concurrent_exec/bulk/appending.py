@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-from concurrent_exec.bulk.errors import BulkError
+from concurrent_exec.bulk.errors import BrokenOutputError, BulkError
 
 _HELD = 1 << 16
 """Bytes that are written in one go."""
@@ -107,6 +107,13 @@ class StandardOutput(Appender):
 
     def cut(self, length: int) -> None:
         """Nothing can be taken back."""
+
+    def flush(self) -> None:
+        """Hand all to the reader. Raises BrokenOutputError where that has gone."""
+        try:
+            super().flush()
+        except BrokenPipeError:
+            raise BrokenOutputError("whoever was reading standard output has gone") from None
 
     def sync(self) -> None:
         """It is the reader's."""

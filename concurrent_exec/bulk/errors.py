@@ -6,6 +6,7 @@ ConcurrentExecError
     +-- ChangedError         it is not the run that the checkpoint is of
     +-- EarlierRunError      files of an earlier run are in the way
     +-- NotIdempotentError   to resume may apply some statements twice
+    +-- BrokenOutputError    nobody reads standard output any more
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class EarlierRunError(BulkError):
 
 class NotIdempotentError(BulkError):
     """A resumed run sends again what settled after its last checkpoint, which may do harm."""
+
+
+class BrokenOutputError(BulkError):
+    """Whoever was reading the rows on standard output has gone."""

@@ -46,4 +46,6 @@ def in_words(error: Exception) -> str:
         reasons = error.errors.items() if isinstance(error.errors, dict) else ()
         hosts = "; ".join(f"{host}: {reason}" for host, reason in reasons)
         return f"can't connect: {hosts or error}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -14,9 +14,11 @@ from typing import Any
 import click
 
 from concurrent_exec.bulk import (
+    BrokenOutputError,
     BulkError,
     BulkOptions,
     BulkRun,
+    EarlierRunError,
     FailedSource,
     InputError,
     NotIdempotentError,
@@ -158,8 +160,10 @@ def _run(made: BulkRun, given: Given, histogram: Any) -> Report:
     with stopped_by_signals(made.stop), display:
         try:
             return made.run()
-        except NotIdempotentError:
+        except (BrokenOutputError, NotIdempotentError):
             raise
+        except EarlierRunError as error:
+            raise Refused(f"{error} (--resume, --retry-failed or --overwrite)") from error
         except BulkError as error:
             raise Refused(str(error)) from error
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from concurrent_exec.connect import ConnectionOptions
 from tests.surviving.support import environment_for, watched
@@ -52,16 +53,35 @@ class Command:
 
 @contextmanager
 def running(
-    folder: Path, cassandra: ConnectionOptions | None, *arguments: object, **options: int
+    folder: Path,
+    cassandra: ConnectionOptions | None,
+    *arguments: object,
+    stdin: int | IO[str] = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    size: int | None = None,
 ) -> Iterator[Command]:
-    """`concurrent-exec run` with these arguments, within `folder`; it is gone after the block."""
+    """`concurrent-exec run` with these arguments, within `folder`; it is gone after the block.
+
+    size: the most bytes that a file of its may have.
+    """
+    limited = (
+        []
+        if size is None
+        else [
+            *(sys.executable, "-c"),
+            "import os, resource, sys\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
+        ]
+    )
+    start = [*(limited or [sys.executable]), "-m", "concurrent_exec.cli", "run"]
     with (
         subprocess.Popen(
-            [sys.executable, "-m", "concurrent_exec.cli", "run", *map(str, arguments)],
+            [*start, *map(str, arguments)],
             cwd=folder,
             env=environment_for(cassandra),
-            stdin=options.get("stdin", subprocess.DEVNULL),
-            stdout=options.get("stdout", subprocess.PIPE),
+            stdin=stdin,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         ) as process,
