@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from concurrent_exec.retry.cql import text_of, tokens
+from concurrent_exec.retry.cql import Token, text_of, tokens
 from concurrent_exec.retry.statements import (
     is_conditional,
     is_counter_update,
@@ -37,7 +37,7 @@ def may_be_resent(statement: Any) -> bool:
         return False
     table_named = False
     for before, token in pairwise(found):
-        if token.text in "+-[" and token.kind == "symbol" and before.text != "=":
+        if token.kind == "symbol" and token.text in "+-[" and _is_operand(before):
             return False
         if token.text == "(" and before.kind in ("word", "quoted"):
             # The first one may stand behind the table's name: INSERT INTO t (id) VALUES ...
@@ -46,3 +46,8 @@ def may_be_resent(statement: Any) -> bool:
             elif before.text not in _PURE:
                 return False
     return True
+
+
+def _is_operand(token: Token) -> bool:
+    """Say whether a sign or bracket behind `token` is about its value."""
+    return token.kind != "symbol" or token.text in "?)]}"

@@ -1,0 +1,225 @@
+"""`bulk.run` from Python, on a session that does what a script says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cassandra import InvalidRequest, OperationTimedOut
+from cassandra.cqltypes import Int32Type, UTF8Type
+
+from concurrent_exec import Retry
+from concurrent_exec.bulk import (
+    BulkRun,
+    ChangedError,
+    EarlierRunError,
+    JournalError,
+    NotIdempotentError,
+    run,
+)
+from concurrent_exec.bulk.appending import Appender, InUseError
+from concurrent_exec.bulk.journal import entry_at
+from concurrent_exec.testing import Reply, ScriptedSession
+
+INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
+NO_RETRY: dict[str, Any] = {"retry": None}
+
+
+def session_of(script: Callable[[Any, Any], Reply | None]) -> tuple[ScriptedSession, Any]:
+    session = ScriptedSession(script)
+    columns = {"id": Int32Type, "v": UTF8Type}
+    return session, session.as_prepared(INSERT, columns, partition_key=["id"])
+
+
+def records(count: int, first: int = 0) -> list[dict[str, Any]]:
+    return [{"id": n, "v": f"value {n}"} for n in range(first, first + count)]
+
+
+def at_once(statement: Any, parameters: Any) -> Reply:
+    return Reply(at_once=True)
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_records_of_python(tmp_path: Path) -> None:
+    """Each is sent once, and those that are none or fail are told of."""
+    sent: list[Any] = []
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        sent.append(parameters[0])
+        error = InvalidRequest("value 5 is not for you") if parameters[0] == 5 else None
+        return Reply(error=error, at_once=True)
+
+    session, insert = session_of(script)
+    given = [*records(10), {"id": "x", "v": "private"}, {"v": "no key"}, {"id": 12, "v": None}]
+    report = run(session, insert, given, failed_file=tmp_path / "failed", **NO_RETRY)
+    assert sorted(sent) == [*range(10), 12]
+    assert (report.succeeded, report.failed, report.rejected) == (10, 1, 2)
+    assert report.kinds == {"ConversionError": 2, "InvalidRequest": 1}
+    assert not report.all_done
+    # What the server says may have values: it is in the file, and not in the report.
+    assert "not for you" not in str(report.examples)
+    assert "private" not in str(report.examples)
+    found = {line["place"]: line for line in lines(tmp_path / "failed")}
+    assert found[6]["message"] == "value 5 is not for you"
+    assert found[6]["record"] == {"id": 5, "v": "value 5"}
+    assert found[11]["record"]["v"] == "private"
+    assert sorted(found) == [6, 11, 12]
+
+
+def test_the_failed_file_is_private(tmp_path: Path) -> None:
+    session, insert = session_of(at_once)
+    run(session, insert, [{"id": "x", "v": ""}], failed_file=tmp_path / "failed")
+    assert (tmp_path / "failed").stat().st_mode & 0o077 == 0
+
+
+def test_no_failures_leave_no_file(tmp_path: Path) -> None:
+    session, insert = session_of(at_once)
+    report = run(session, insert, records(5), failed_file=tmp_path / "failed")
+    assert report.all_done
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("budget", "most"), [(0, 1), (3, 4), ("10%", None), (None, None)])
+def test_an_error_budget(budget: int | str | None, most: int | None) -> None:
+    session, insert = session_of(lambda *_: Reply(error=InvalidRequest("no"), at_once=True))
+    report = run(session, insert, records(500), max_errors=budget, concurrency=1, **NO_RETRY)
+    if budget is None:
+        assert (report.ended, report.failed) == ("finished", 500)
+    else:
+        assert report.ended == "too many errors"
+        assert most is None or report.failed == most
+        assert report.failed < 500
+
+
+@pytest.mark.parametrize("budget", [-1, True, "5", "101%", 1.5])
+def test_budgets_that_are_none(budget: Any) -> None:
+    session, insert = session_of(at_once)
+    with pytest.raises((TypeError, ValueError), match="max_errors"):
+        run(session, insert, records(1), max_errors=budget)
+
+
+def test_stopped_and_resumed(tmp_path: Path) -> None:
+    """What is in flight is finished; what has failed by then may yet be tried again."""
+    sent: list[int] = []
+    made: list[BulkRun] = []
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        sent.append(parameters[0])
+        if len(sent) == 100:
+            made[0].stop()
+        return Reply(error=OperationTimedOut() if parameters[0] == 50 else None, at_once=True)
+
+    session, insert = session_of(script)
+    options: Any = {
+        "checkpoint": tmp_path / "journal",
+        "failed_file": tmp_path / "failed",
+        "concurrency": 10,
+        "retry": Retry(initial_backoff=1e6, max_backoff=1e6),
+    }
+    source = [*records(400), {"id": "x", "v": ""}, *records(400, 401)]
+    made.append(BulkRun(session, insert, source, **options))
+    report = made[0].run()
+    assert report.ended == "interrupted"
+    assert len(sent) >= 100
+    assert report.failed == 0  # 50 was to be tried again
+    entry = entry_at(tmp_path / "journal")
+    assert entry is not None
+    assert not entry.finished
+    assert entry.done == 50
+    before = set(sent)
+
+    sent.clear()
+    session, insert = session_of(
+        lambda statement, parameters: (sent.append(parameters[0]), at_once(0, 0))[1]  # type: ignore[func-returns-value]
+    )
+    with pytest.raises(EarlierRunError, match="resume"):
+        run(session, insert, source, **options)
+    report = run(session, insert, source, resume=True, **options)
+    assert report.ended == "finished"
+    assert (report.succeeded, report.rejected) == (800, 1)
+    assert sorted(sent) == sorted({n for n in range(801) if n != 400} - before | {50})
+    assert [line["place"] for line in lines(tmp_path / "failed")] == [401]
+    # What is finished is only told again.
+    sent.clear()
+    again = run(session, insert, source, resume=True, **options)
+    assert (again.succeeded, again.rejected, sent) == (800, 1, [])
+
+
+def test_an_input_that_raises(tmp_path: Path) -> None:
+    """What came before is done and noted, and the error is the caller's."""
+
+    def broken() -> Iterator[dict[str, Any]]:
+        yield from records(3000)
+        raise LookupError("the source has gone")
+
+    session, insert = session_of(at_once)
+    with pytest.raises(LookupError, match="the source has gone"):
+        run(session, insert, broken(), checkpoint=tmp_path / "journal")
+    entry = entry_at(tmp_path / "journal")
+    assert entry is not None
+    assert entry.done == session.sent
+    assert not entry.finished
+
+
+def test_a_checkpoint_that_can_not_be_written(tmp_path: Path) -> None:
+    """The run stops, the error is the caller's, and the last good entry stays."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    journal = folder / "journal"
+    calls = 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        nonlocal calls
+        for each in iter(lambda: records(1)[0], None):
+            calls += 1
+            if calls == 100:
+                journal.unlink()
+                folder.rmdir()
+            yield each
+
+    session, insert = session_of(at_once)
+    with pytest.raises(OSError, match="journal"):
+        run(session, insert, endless(), checkpoint=journal, checkpoint_interval=0.01)
+
+
+def test_what_can_not_be_resumed(tmp_path: Path) -> None:
+    session, insert = session_of(lambda *_: Reply(error=InvalidRequest("no"), at_once=True))
+    journal = tmp_path / "journal"
+    options: Any = {"checkpoint": journal, "max_errors": 0, "concurrency": 1, **NO_RETRY}
+    run(session, insert, records(100), **options)
+    with pytest.raises(ChangedError, match="missing was"):
+        run(session, insert, records(100), resume=True, missing="null", **options)
+    with pytest.raises(NotIdempotentError):
+        run(session, insert, records(100), resume=True, idempotent=False, **options)
+    run(session, insert, records(100), resume=True, idempotent=False, resume_anyway=True, **options)
+    journal.write_text("{}")
+    with pytest.raises(JournalError, match="no checkpoint"):
+        run(session, insert, records(100), resume=True, **options)
+    with pytest.raises(ValueError, match="checkpoint"):
+        run(session, insert, records(100), resume=True)
+
+
+def test_two_runs_never_write_the_same_file(tmp_path: Path) -> None:
+    session, insert = session_of(at_once)
+    held = Appender(tmp_path / "failed")
+    try:
+        with pytest.raises(InUseError, match="another run"):
+            run(session, insert, records(1), failed_file=tmp_path / "failed")
+    finally:
+        held.close()
+
+
+def test_options_that_are_none() -> None:
+    session, insert = session_of(at_once)
+    wrong: Any
+    for wrong in ({"skip": -1}, {"limit": "1"}, {"checkpoint_interval": 0}, {"with_keys": True}):
+        with pytest.raises((TypeError, ValueError)):
+            run(session, insert, records(1), **wrong)
+    with pytest.raises(TypeError, match="conncurrency"):
+        run(session, insert, records(1), conncurrency=1)  # type: ignore[call-arg]
