@@ -9,13 +9,13 @@ from concurrent_exec.bulk.errors import (
     NotIdempotentError,
 )
 from concurrent_exec.bulk.failed import FailedSource
-from concurrent_exec.bulk.objects import source_of
 from concurrent_exec.bulk.options import ConvertingOptions, ReadingOptions
 from concurrent_exec.bulk.reading import open_source
 from concurrent_exec.bulk.records import Chunk, InputError, Rejected, Source
 from concurrent_exec.bulk.report import Report
 from concurrent_exec.bulk.run import BulkRun, run
 from concurrent_exec.bulk.settings import BulkOptions
+from concurrent_exec.bulk.sources import source_of
 
 __all__ = [
     "BrokenOutputError",

@@ -13,7 +13,6 @@ from concurrent_exec.bulk.idempotence import may_be_resent
 from concurrent_exec.bulk.journal import Entry
 from concurrent_exec.bulk.keeper import Keeper
 from concurrent_exec.bulk.ledger import COUNTS, Files, Ledger
-from concurrent_exec.bulk.objects import source_of
 from concurrent_exec.bulk.opening import open_files, path_of
 from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.outputs import key_columns, row_columns
@@ -27,6 +26,7 @@ from concurrent_exec.bulk.sending import (
     required_markers,
 )
 from concurrent_exec.bulk.settings import BulkOptions
+from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.executors import Executor
 from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import ExecutionResult, ExecutorShutdownError
