@@ -6,7 +6,8 @@
         ...
 
 Where one thing is said in several places, the first of these counts: an argument, the environment
-(CONCURRENT_EXEC_CONTACT_POINTS and so on), the file that CONCURRENT_EXEC_CONFIG names, the default.
+(CONCURRENT_EXEC_CONTACT_POINTS and so on), the file that CONCURRENT_EXEC_CONFIG names, a file of
+cqlsh's that was named, the default.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from concurrent_exec.cqlshrc import read_cqlshrc
 
 DEFAULT_PORT = 9042
 PREFIX = "CONCURRENT_EXEC_"
@@ -36,6 +39,7 @@ KEYS = (
     "tls_cert",
     "tls_key",
     "tls_check_hostname",
+    "secure_connect_bundle",
 )
 _SECTION = "connection"
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -57,6 +61,8 @@ class ConnectionOptions:
         against what the system trusts.
     tls_cert, tls_key: the client's own certificate and key, in PEM files.
     tls_check_hostname: whether a certificate must be for the name or address connected to.
+    secure_connect_bundle: the zip file of a hosted cluster, which says where it is and how TLS is
+        done there; it takes the place of contact points and all of TLS.
 
     Raises ConfigurationError if the options don't go together.
     """
@@ -71,6 +77,7 @@ class ConnectionOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_check_hostname: bool = True
+    secure_connect_bundle: Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.contact_points, str) or not self.contact_points:
@@ -85,6 +92,13 @@ class ConnectionOptions:
             )
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigurationError("tls_key needs tls_cert, the certificate that it belongs to")
+        if self.secure_connect_bundle is not None and (
+            self.tls or self.contact_points != ConnectionOptions.contact_points
+        ):
+            raise ConfigurationError(
+                "secure_connect_bundle says where the cluster is, and how TLS is done: give "
+                "neither contact_points nor options of TLS beside it"
+            )
 
     @classmethod
     def from_environment(
@@ -92,6 +106,7 @@ class ConnectionOptions:
         environment: Mapping[str, str] | None = None,
         *,
         config: str | os.PathLike[str] | None = None,
+        cqlshrc: str | os.PathLike[str] | None = None,
         **arguments: str | None,
     ) -> ConnectionOptions:
         """Return options from arguments, environment and file, in this order of precedence.
@@ -99,6 +114,7 @@ class ConnectionOptions:
         environment: the variables; os.environ by default. An empty value counts as not set.
         config: the file (INI, its section named "connection"); by default the one that
             CONCURRENT_EXEC_CONFIG names. A relative path in it is relative to the file's folder.
+        cqlshrc: a file of cqlsh's, which counts after all others.
         arguments: any of KEYS, written as in the environment; None means not given.
 
         TLS is used if `tls` says so or, where that is not set, if another of its options is.
@@ -117,6 +133,7 @@ class ConnectionOptions:
                 if environment.get(PREFIX + key.upper())
             },
             _read_file(Path(config)) if config else {},
+            _read_cqlshrc(Path(cqlshrc)) if cqlshrc else {},
         ]
         values = {key: value for layer in reversed(layers) for key, value in layer.items()}
         hosts, port = _contact_points(values.get("contact_points"))
@@ -132,6 +149,7 @@ class ConnectionOptions:
             tls_cert=_file(values.get("tls_cert")),
             tls_key=_file(values.get("tls_key")),
             tls_check_hostname=_boolean(values.get("tls_check_hostname")) is not False,
+            secure_connect_bundle=_file(values.get("secure_connect_bundle")),
         )
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -190,9 +208,7 @@ def connect(
     if options is None:
         options = ConnectionOptions.from_environment()
     arguments: dict[str, Any] = {
-        "contact_points": list(options.contact_points),
-        "port": options.port,
-        "ssl_context": options.ssl_context(),
+        **_way(options),
         **cluster_arguments,
     }
     if options.username is not None:
@@ -230,6 +246,17 @@ def _quiet_negotiation() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_news)
+
+
+def _way(options: ConnectionOptions) -> dict[str, Any]:
+    """Return the driver's arguments that say where the cluster is."""
+    if options.secure_connect_bundle is not None:
+        return {"cloud": {"secure_connect_bundle": str(options.secure_connect_bundle)}}
+    return {
+        "contact_points": list(options.contact_points),
+        "port": options.port,
+        "ssl_context": options.ssl_context(),
+    }
 
 
 def parse_contact_points(text: str) -> tuple[tuple[str, ...], int]:
@@ -279,6 +306,14 @@ def _read_file(path: Path) -> dict[str, _Value]:
         )
     folder = path.absolute().parent
     return {key: _Value(text, f"{key} in {path}", folder) for key, text in section.items() if text}
+
+
+def _read_cqlshrc(path: Path) -> dict[str, _Value]:
+    try:
+        found = read_cqlshrc(path.expanduser())
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return {key: _Value(text, f"{key} in {path}") for key, text in found.items()}
 
 
 def _contact_points(value: _Value | None) -> tuple[tuple[str, ...], int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from concurrent_exec.cli import main
 from concurrent_exec.cluster import LocalCassandra
 from concurrent_exec.connect import (
     KEYS,
@@ -344,8 +345,81 @@ def test_configuration_is_checked_before_connecting(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
+class TestCqlshrc:
+    def test_hosts_login_and_tls(self, tmp_path: Path) -> None:
+        (tmp_path / "ca.pem").touch()
+        (tmp_path / "login").write_text("[PlainTextAuthProvider]\nusername = me\npassword = 5%x\n")
+        file = tmp_path / "cqlshrc"
+        file.write_text(
+            "[authentication]\ncredentials = login\n"
+            "[connection]\nhostname = db.example\nport = 9142\nssl = true\n"
+            "[ssl]\ncertfile = ca.pem\nvalidate = true\n[ui]\ncolor = on\n"
+        )
+        made = ConnectionOptions.from_environment({}, cqlshrc=file)
+        assert made == ConnectionOptions(
+            contact_points=("db.example",),
+            port=9142,
+            username="me",
+            password="5%x",
+            tls=True,
+            tls_ca=tmp_path / "ca.pem",
+        )
+        # All else comes before it.
+        made = ConnectionOptions.from_environment(
+            {"CONCURRENT_EXEC_USERNAME": "you"}, cqlshrc=file, contact_points="[::1]"
+        )
+        assert (made.contact_points, made.port, made.username) == (("::1",), 9042, "you")
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("[ssl]\nvalidate = false\n", "verification"),
+            (f"{SECRET}\n", "INI file"),
+            ("[authentication]\ncredentials = none\n", "can't be read"),
+        ],
+    )
+    def test_what_it_can_not_have(self, tmp_path: Path, text: str, problem: str) -> None:
+        file = tmp_path / "cqlshrc"
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match=problem) as caught:
+            ConnectionOptions.from_environment({}, cqlshrc=file)
+        assert SECRET not in str(caught.value)
+
+
+class TestSecureConnectBundle:
+    def test_the_driver_has_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is handed on, in place of contact points and TLS."""
+        bundle = tmp_path / "bundle.zip"
+        bundle.touch()
+        made = ConnectionOptions.from_environment({}, secure_connect_bundle=str(bundle))
+        given: dict[str, Any] = {}
+
+        class Cluster:
+            def __init__(self, **arguments: Any) -> None:
+                given.update(arguments)
+
+            def connect(self, keyspace: str | None) -> None: ...
+
+            def shutdown(self) -> None: ...
+
+        monkeypatch.setattr("cassandra.cluster.Cluster", Cluster)
+        with connect(made):
+            pass
+        assert given["cloud"] == {"secure_connect_bundle": str(bundle)}
+        assert not {"contact_points", "port", "ssl_context"} & set(given)
+
+    def test_what_does_not_go_with_it(self, tmp_path: Path) -> None:
+        for other in ({"contact_points": ("a",)}, {"tls": True}):
+            with pytest.raises(ConfigurationError, match="secure_connect_bundle"):
+                ConnectionOptions(secure_connect_bundle=tmp_path, **other)
+
+
 def test_real_with_password_and_tls(
-    certificate: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    certificate: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A cluster that asks for both; right and wrong ones of each."""
     from cassandra.cluster import NoHostAvailable
@@ -396,6 +470,7 @@ def test_real_with_password_and_tls(
                 pass
             assert SECRET not in str(caught.value)
         assert SECRET not in caplog.text
+        check_what_the_command_says(cassandra, certificate, tmp_path, capfd)
         # The same from the environment.
         monkeypatch.setenv(
             "CONCURRENT_EXEC_CONTACT_POINTS", f"{cassandra.contact_points[0]}:{cassandra.port}"
@@ -404,6 +479,27 @@ def test_real_with_password_and_tls(
         monkeypatch.setenv("CONCURRENT_EXEC_PASSWORD", "cassandra")
         with connect() as session:
             assert session.execute("SELECT key FROM system.local").one().key == "local"
+
+
+def check_what_the_command_says(
+    cassandra: LocalCassandra, certificate: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong password is told of in one line."""
+    (folder / "password").write_text("wrong")
+    (folder / "ids.csv").write_text("id\n1\n")
+    status = main(
+        [
+            *("run", "INSERT INTO app.t (id) VALUES (:id)", str(folder / "ids.csv")),
+            *("--contact-points", f"{cassandra.contact_points[0]}:{cassandra.port}"),
+            *("--username", "cassandra", "--password-file", str(folder / "password")),
+            *("--tls-ca", str(certificate / "ca.pem"), "--no-tls-check-hostname"),
+        ]
+    )
+    told = capfd.readouterr().err
+    assert status == 1
+    assert len(told.splitlines()) == 1, told
+    assert "credentials" in told or "password" in told
+    assert sorted(path.name for path in folder.iterdir()) == ["ids.csv", "password"]
 
 
 def _as_dict(made: ConnectionOptions) -> dict[str, Any]:

@@ -38,6 +38,7 @@ ROOMS = (
     "bulk",
     "distributed",
     "comparing",
+    "cqlshrc",
     "connect",
     "cluster",
     "cli",

@@ -36,6 +36,12 @@ _OPTIONS = [
         help="Whether a certificate must name the host. [default: it must]",
     ),
     click.option("--config", type=_FILE, help="An INI file; its section [connection] has these."),
+    click.option("--cqlshrc", type=_FILE, help="A file of cqlsh's with host, login and TLS."),
+    click.option(
+        "--secure-connect-bundle",
+        type=_FILE,
+        help="The zip file of a hosted cluster, in place of contact points and TLS.",
+    ),
 ]
 
 
@@ -50,6 +56,8 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_connection(
         *args: Any,
         config: str | None,
+        cqlshrc: str | None,
+        secure_connect_bundle: str | None,
         tls: bool | None,
         tls_check_hostname: bool | None,
         contact_points: str | None,
@@ -63,6 +71,8 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         connection = ConnectionOptions.from_environment(
             config=config,
+            cqlshrc=cqlshrc,
+            secure_connect_bundle=secure_connect_bundle,
             contact_points=contact_points,
             local_dc=local_dc,
             username=username,

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from concurrent_exec.connect import ConnectionOptions
 from tests.surviving.support import environment_for, watched
@@ -56,31 +55,15 @@ def running(
     folder: Path,
     cassandra: ConnectionOptions | None,
     *arguments: object,
-    stdin: int | IO[str] = subprocess.DEVNULL,
     stdout: int = subprocess.PIPE,
-    size: int | None = None,
 ) -> Iterator[Command]:
-    """`concurrent-exec run` with these arguments, within `folder`; it is gone after the block.
-
-    size: the most bytes that a file of its may have.
-    """
-    limited = (
-        []
-        if size is None
-        else [
-            *(sys.executable, "-c"),
-            "import os, resource, sys\n"
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
-        ]
-    )
-    start = [*(limited or [sys.executable]), "-m", "concurrent_exec.cli", "run"]
+    """`concurrent-exec run` with these arguments, within `folder`; it is gone after the block."""
     with (
         subprocess.Popen(
-            [*start, *map(str, arguments)],
+            [sys.executable, "-m", "concurrent_exec.cli", "run", *map(str, arguments)],
             cwd=folder,
             env=environment_for(cassandra),
-            stdin=stdin,
+            stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -172,11 +175,13 @@ def test_batches(run: Run, insert: str, file: Path, rows: Rows, mode: str) -> No
 
 
 def test_from_standard_input(
-    cassandra: ConnectionOptions, insert: str, file: Path, rows: Rows, tmp_path: Path
+    run: Run, insert: str, file: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with file.open() as piped, running(tmp_path, cassandra, insert, "-", stdin=piped) as piping:
-        assert piping.wait() == 0, piping.errors
+    with file.open() as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        assert run(insert, "-")[0] == 0
     assert len(rows.written()) == COUNT
+    assert Path("stdin.checkpoint").exists()
 
 
 # ---- reads ----
@@ -246,7 +251,7 @@ def test_a_reader_that_goes_away(
 
 
 def test_interrupted_once(
-    cassandra: ConnectionOptions, insert: str, file: Path, rows: Rows, tmp_path: Path
+    cassandra: ConnectionOptions, run: Run, insert: str, file: Path, rows: Rows, tmp_path: Path
 ) -> None:
     """It finishes what is in flight, says how to go on, and what it has noted is what is there."""
     slowly = (insert, "rows.csv", "--max-per-second", "100", "--progress", "0.01")
@@ -261,9 +266,9 @@ def test_interrupted_once(
     there = set(rows.written())
     assert {*range(entry.done)} | {n for a, b in entry.beyond for n in range(a, b)} == there
     assert 50 <= len(there) < COUNT
-    with running(tmp_path, cassandra, insert, "rows.csv", "--resume") as resuming:
-        assert resuming.wait() == 0, resuming.errors
-    assert "300 records: 300 done" in resuming.errors
+    status, _, err = run(insert, "rows.csv", "--resume")
+    assert status == 0
+    assert "300 records: 300 done" in err
     assert len(rows.written()) == COUNT
 
 
@@ -403,35 +408,47 @@ def test_options_that_are_wrong(run: Run, insert: str, file: Path) -> None:
     assert "--executor" in run(insert, "rows.csv", "--executr", "auto")[2]
 
 
-def test_a_disk_that_fills_up(
-    cassandra: ConnectionOptions, run: Run, insert: str, file: Path, rows: Rows, tmp_path: Path
-) -> None:
-    """By a limit on the size of files, which serves for every one of them."""
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes, as on a disk that is full, whichever it is."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up(run: Run, insert: str, file: Path, rows: Rows) -> None:
     header, *lines = file.read_text().splitlines()
     spoilt = [f"{line}x" if number % 3 else line for number, line in enumerate(lines)]
     file.write_text("\n".join([header, *spoilt]) + "\n")
-    sound = {key for key in range(COUNT) if key % 3 == 0}
     for size, culprit in ((512, "rows.csv.checkpoint"), (8192, "rows.csv.failed.jsonl")):
-        with running(tmp_path, cassandra, insert, "rows.csv", "--resume", size=size) as filling:
-            assert filling.wait() == 1
-        assert filling.errors == f"concurrent-exec: error: {culprit}: File too large\n"
+        with no_file_beyond(size):
+            status, _, err = run(insert, "rows.csv", "--resume")
+        assert status == 1
+        assert err == f"concurrent-exec: error: {culprit}: File too large\n"
     status, _, err = run(insert, "rows.csv", "--resume")
     assert status == 1
     assert "100 done, 200 could not be read" in err
-    assert set(rows.written()) == sound
+    assert set(rows.written()) == {key for key in range(COUNT) if key % 3 == 0}
     assert len(failed(Path("rows.csv.failed.jsonl"))) == 200
 
 
-def test_an_output_that_fills_up(
-    cassandra: ConnectionOptions, run: Run, insert: str, select: str, file: Path, tmp_path: Path
-) -> None:
+def test_an_output_that_fills_up(run: Run, insert: str, select: str, file: Path) -> None:
     assert run(insert, "rows.csv")[0] == 0
     reading = (select, "rows.csv", "--output", "out.csv", "--checkpoint", "read", "--resume")
-    with running(tmp_path, cassandra, *reading, size=2048) as filling:
-        assert filling.wait() == 1
-    assert filling.errors == "concurrent-exec: error: out.csv: File too large\n"
-    status, _, _ = run(*reading)
-    assert status == 0
-    assert [row["value"] for row in table_of(Path("out.csv"))] == [
-        f"value {n}" for n in range(COUNT)
-    ]
+    with no_file_beyond(2048):
+        status, _, err = run(*reading)
+    assert (status, err) == (1, "concurrent-exec: error: out.csv: File too large\n")
+    assert run(*reading)[0] == 0
+    found = [row["value"] for row in table_of(Path("out.csv"))]
+    assert found == [f"value {key}" for key in range(COUNT)]
+
+
+def test_a_device_that_is_full(run: Run, insert: str, select: str, file: Path) -> None:
+    run(insert, "rows.csv")
+    status, _, err = run(
+        select, "rows.csv", "--output", "/dev/full", "--output-format", "csv", "--overwrite"
+    )
+    assert (status, err) == (1, "concurrent-exec: error: /dev/full: No space left on device\n")
