@@ -41,7 +41,7 @@ endif
 # little more than half as long. The output of each comes whole when it has ended.
 AT_ONCE := $(MAKE) --no-print-directory --jobs --output-sync=target NO_STEPS=1
 
-.PHONY: help demo test test-oldest proof perf lint types format constraints clean FORCE \
+.PHONY: help demo test test-oldest proof perf lint types format docs constraints clean FORCE \
 	check-tools check-python check-cassandra check-go $(TESTS) $(OLDEST) $(PROOFS) $(PERFS) $(TYPES)
 
 help: ## list these targets
@@ -97,6 +97,9 @@ $(TYPES): types-%: .venv/%/complete
 format: .venv/cassandra/complete ## put the code into format
 	.venv/cassandra/bin/ruff check --fix .
 	.venv/cassandra/bin/ruff format .
+
+docs: .venv/cassandra/complete ## write the pages that are made from the code
+	.venv/cassandra/bin/python -m concurrent_exec.cli.reference docs/run.md
 
 constraints: check-python ## take the newest versions of everything that CI installs
 	for driver in $(DRIVERS); do \

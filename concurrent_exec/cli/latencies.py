@@ -9,6 +9,12 @@ HGRM = ".hgrm"
 PLOTS = (".svg", ".png")
 
 
+def check_latencies(path: Path) -> None:
+    """Raise ValueError where the name of `path` asks for a form that there is not."""
+    if path.suffix not in (HGRM, *PLOTS):
+        raise ValueError(f"--latency: {path} must end in {HGRM}, or for a plot {', '.join(PLOTS)}")
+
+
 def write_latencies(path: Path, histogram: Any) -> None:
     """Write a LatencyHistogram to `path`, in the form that its name asks for. Raises OSError."""
     if path.suffix == HGRM:

@@ -33,7 +33,7 @@ from .errors import Refused
 from .explain import explain as explained
 from .grouped import ARGUMENTS, GroupedCommand
 from .interrupts import INTERRUPTED, stopped_by_signals
-from .latencies import write_latencies
+from .latencies import check_latencies, write_latencies
 from .options import connection_options
 from .run_files import Names, earlier_identity
 from .run_options import GROUPS, Given, run_options
@@ -45,7 +45,7 @@ _FAILURES = 1
 
 @click.command(cls=GroupedCommand, groups=GROUPS, rest="Connection")
 @click.argument("statement", required=False)
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path())
 @run_options
 @click.option("--keyspace", metavar="NAME", help="The keyspace of tables that are named without.")
 @connection_options
@@ -83,6 +83,8 @@ def run(
     # The driver's warnings would come between the lines; what matters of them is raised.
     logging.getLogger("cassandra").addHandler(logging.NullHandler())
     with _refusing():
+        for path in given.latency:
+            check_latencies(path)
         source, statement, options = _what(statement, files, given)
     with connect(connection, keyspace=keyspace) as session:
         prepared = session.prepare(statement)

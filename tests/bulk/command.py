@@ -13,6 +13,7 @@ from pathlib import Path
 from concurrent_exec.connect import ConnectionOptions
 from tests.surviving.support import environment_for, watched
 
+COMMAND = (sys.executable, "-m", "concurrent_exec.cli", "run")
 PATIENCE = 100.0
 """Seconds in which a process must have ended; a hang is a failure."""
 _SETTLED = re.compile(r"([\d,]+)(?: of [\d,]+)? records; ")
@@ -60,7 +61,7 @@ def running(
     """`concurrent-exec run` with these arguments, within `folder`; it is gone after the block."""
     with (
         subprocess.Popen(
-            [sys.executable, "-m", "concurrent_exec.cli", "run", *map(str, arguments)],
+            [*COMMAND, *map(str, arguments)],
             cwd=folder,
             env=environment_for(cassandra),
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -19,9 +20,10 @@ import pytest
 
 from concurrent_exec.bulk.journal import entry_at
 from concurrent_exec.connect import ConnectionOptions
-from tests.bulk.command import running
+from tests.bulk.command import COMMAND, running
 from tests.bulk.conftest import Run
 from tests.integration.support import Rows
+from tests.surviving.support import environment_for
 
 pytestmark = pytest.mark.cluster
 
@@ -247,6 +249,45 @@ def test_a_reader_that_goes_away(
     )
 
 
+# ---- what there is to look at ----
+
+
+def test_a_live_display(
+    cassandra: ConnectionOptions, insert: str, file: Path, tmp_path: Path
+) -> None:
+    """On a terminal, which is left as it was."""
+    ours, theirs = pty.openpty()
+    environment = environment_for(cassandra) | {"TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen(
+        [*COMMAND, insert, "rows.csv", "--max-per-second", "300"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        seen = b"".join(iter(lambda: _read(ours), b"")).decode()
+        assert process.wait() == 0
+    os.close(ours)
+    for words in ("of 100 in flight", "/s now", "p50", "p999", " left", "300 records: 300 done"):
+        assert words in seen, seen
+    assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:  # so a terminal ends on Linux
+        return b""
+
+
+def test_how_long_statements_took(run: Run, insert: str, file: Path) -> None:
+    status, _, _ = run(insert, "rows.csv", "--latency", "all.hgrm", "--latency", "all.svg")
+    assert status == 0
+    assert "TotalCount     =      300" in Path("all.hgrm").read_text()
+    assert "<svg" in Path("all.svg").read_text()
+    refused(run(insert, "rows.csv", "--latency", "all.pdf"), 2, "all.pdf")
+
+
 # ---- stopping and going on ----
 
 
@@ -298,7 +339,8 @@ def test_an_error_budget(run: Run, insert: str, file: Path, rows: Rows) -> None:
     status, _, err = run(insert, "rows.csv", "--max-errors", "2", "--concurrency", "1")
     assert status == 3
     assert "stopped, as too many have failed; this goes on: " in err
-    status, _, err = run(insert, "rows.csv", "--resume")
+    # The three are counted, but not against the budget again.
+    status, _, err = run(insert, "rows.csv", "--max-errors", "2", "--resume")
     assert status == 1
     assert "297 done, 3 could not be read" in err
     assert len(failed(Path("rows.csv.failed.jsonl"))) == 3
