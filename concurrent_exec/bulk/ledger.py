@@ -189,10 +189,14 @@ class Ledger:
         self.examples.setdefault(kind, words)
 
     def _judge(self, has_failures: bool) -> None:
-        counts = self.counts
-        if has_failures and self._passed_budget(
-            counts["failed"] + counts["rejected"], self.settled
-        ):
+        if not has_failures:
+            return
+        # What an earlier run has failed in was its own budget's matter.
+        before = Counter(self._began_with.counts)
+        failed_before = before["failed"] + before["rejected"]
+        failed = self.counts["failed"] + self.counts["rejected"] - failed_before
+        settled = self.settled - failed_before - before["succeeded"]
+        if self._passed_budget(failed, settled):
             self._over_budget()
 
     @contextmanager
