@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -94,8 +94,12 @@ class Ledger:
     @property
     def settled(self) -> int:
         """How many records are settled, over all runs."""
-        counts = self.counts
-        return counts["succeeded"] + counts["failed"] + counts["rejected"]
+        return _settled(self.counts)
+
+    @property
+    def settled_before(self) -> int:
+        """How many of them an earlier run has settled."""
+        return _settled(self._began_with.counts)
 
     # ---- the side that reads ----
 
@@ -192,11 +196,8 @@ class Ledger:
         if not has_failures:
             return
         # What an earlier run has failed in was its own budget's matter.
-        before = Counter(self._began_with.counts)
-        failed_before = before["failed"] + before["rejected"]
-        failed = self.counts["failed"] + self.counts["rejected"] - failed_before
-        settled = self.settled - failed_before - before["succeeded"]
-        if self._passed_budget(failed, settled):
+        failed = _failed(self.counts) - _failed(self._began_with.counts)
+        if self._passed_budget(failed, self.settled - self.settled_before):
             self._over_budget()
 
     @contextmanager
@@ -251,3 +252,11 @@ class Ledger:
             self._broken = True  # what one fsync has failed to write, the next does not report
             raise
         self._last = entry
+
+
+def _failed(counts: Mapping[str, int]) -> int:
+    return counts.get("failed", 0) + counts.get("rejected", 0)
+
+
+def _settled(counts: Mapping[str, int]) -> int:
+    return counts.get("succeeded", 0) + _failed(counts)

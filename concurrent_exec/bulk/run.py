@@ -184,8 +184,6 @@ class BulkRun:
         self._keeper = Keeper(
             self._interval, ledger.checkpoint, lambda: executor.shutdown(cancel_futures=True)
         )
-        if self._why_stopped is not None:  # before there was a keeper to tell
-            self._keeper.stop()
         return self._keeper
 
     def _send_all(self, ledger: Ledger, executor: Executor[Any]) -> bool:
@@ -195,20 +193,22 @@ class BulkRun:
             timeout=options.get("timeout"),
             consistency=options.get("consistency"),
         )
-        with executor.map(
-            self.prepared,
-            self._parameters(ledger),
-            raise_on_first_error=False,
-            assume_idempotent=self.idempotent,
-            **profile,
-        ) as results:
-            ledger.retries = lambda: results.statistics().retries
-            try:
+        if self._why_stopped is not None:
+            return False
+        try:
+            with executor.map(
+                self.prepared,
+                self._parameters(ledger),
+                raise_on_first_error=False,
+                assume_idempotent=self.idempotent,
+                **profile,
+            ) as results:
+                ledger.retries = lambda: results.statistics().retries
                 if options.get("output") is None:
                     return self._settle_as_completed(ledger, results)
                 return self._settle_in_order(ledger, results)
-            except ExecutorShutdownError:  # by our keeper
-                return False
+        except ExecutorShutdownError:  # by our keeper
+            return False
 
     def _parameters(self, ledger: Ledger) -> Iterator[Any]:
         """Yield the parameters of each record that is to be sent; the others are settled here."""

@@ -48,7 +48,6 @@ class Looker:
         self._histogram = histogram
         self._start = time.monotonic()
         self._seen: list[tuple[float, int]] = []
-        self._before: int | None = None
 
     def look(self) -> State | None:
         """Return what there is to show; None before the run has begun."""
@@ -56,15 +55,14 @@ class Looker:
         if ledger is None or executor is None:
             return None
         now, settled = time.monotonic(), ledger.settled
-        if self._before is None:
-            self._before = settled
+        settled_before = ledger.settled_before
         self._seen = [each for each in self._seen if each[0] > now - _RECENT] or [
-            (self._start, self._before)
+            (self._start, settled_before)
         ]
         then, before = self._seen[0]
         self._seen.append((now, settled))
         elapsed = max(now - self._start, 1e-9)
-        mean = (settled - self._before) / elapsed
+        mean = (settled - settled_before) / elapsed
         total, share = run.source.total_records, None
         size = run.source.total_bytes
         if total:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from .app import PROGRAM, app
 from .run import run
 
 BEGIN = "<!-- From here on: make docs -->\n"
@@ -16,7 +17,8 @@ BEGIN = "<!-- From here on: make docs -->\n"
 
 def reference() -> str:
     """Return a table of the options for each group, in Markdown."""
-    context = click.Context(run, info_name="concurrent-exec run")
+    above = click.Context(app, info_name=PROGRAM, **app.context_settings)
+    context = click.Context(run, info_name="run", parent=above)
     return "".join(f"{line}\n" for line in _lines(context))
 
 

@@ -219,7 +219,8 @@ def _lines(report: Report, context: click.Context) -> Iterator[str]:
         parts.append(f"{report.not_applied:,} not applied, as their condition was not met")
     yield f"{', '.join(parts)}; in {duration(report.seconds)} ({report.per_second:,.0f}/s)"
     if report.output is not None:
-        yield f"{report.rows:,} rows in {report.output}"
+        output = "standard output" if str(report.output) == "-" else report.output
+        yield f"{report.rows:,} rows in {output}"
     for example in report.examples:
         yield f"  {example}"
     if report.failed_file is not None and not report.dry_run:

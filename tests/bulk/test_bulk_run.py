@@ -151,6 +151,19 @@ def test_stopped_and_resumed(tmp_path: Path) -> None:
     assert (again.succeeded, again.rejected, sent) == (800, 1, [])
 
 
+def test_stopped_before_it_begins(tmp_path: Path) -> None:
+    """It is no error, and all is left for a resumed run."""
+    session, insert = session_of(at_once)
+    made = BulkRun(session, insert, records(100), checkpoint=tmp_path / "journal")
+    made.stop()
+    report = made.run()
+    assert report.ended == "interrupted"
+    assert report.records == session.sent < 100
+    report = run(session, insert, records(100), checkpoint=tmp_path / "journal", resume=True)
+    assert report.all_done
+    assert session.sent == 100
+
+
 def test_an_input_that_raises(tmp_path: Path) -> None:
     """What came before is done and noted, and the error is the caller's."""
 

@@ -230,7 +230,7 @@ def test_rows_on_standard_output(run: Run, insert: str, select: str, file: Path)
     status, out, err = run(select, "rows.csv", "--output", "-", "--overwrite")
     assert status == 0
     assert out.splitlines() == ["value", *(f"value {key}" for key in range(COUNT))]
-    assert "300 rows" in err
+    assert "300 rows in standard output" in err
 
 
 def test_a_reader_that_goes_away(
