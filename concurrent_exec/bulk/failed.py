@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def not_found_line(chunk: Chunk, row: int) -> bytes:
         {
             "source": chunk.source,
             "place": chunk.places[row],
-            "record": to_json(record_at(chunk, row)),
+            "record": _as_read(record_at(chunk, row), chunk.kind),
         }
     )
 
@@ -73,7 +74,7 @@ def _line(
         {
             "source": source,
             "place": place,
-            "record": to_json(record),
+            "record": _as_read(record, kind),
             # What Python's own values become in JSON is read back as JSON is.
             "input": "json" if kind == "python" else kind,
             "error": error,
@@ -81,6 +82,22 @@ def _line(
             "attempts": attempts,
         }
     )
+
+
+def _as_read(record: Any, kind: Kind) -> Any:
+    """Return `record` as JSON has it; a number that came as JSON stays one."""
+    return to_json(_with_numbers(record) if kind == "json" else record)
+
+
+def _with_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(each) for each in value]
+    # One with more digits than a float keeps can only be a string.
+    if isinstance(value, Decimal) and Decimal(repr(float(value))) == value:
+        return float(value)
+    return value
 
 
 def _dumped(line: Mapping[str, Any]) -> bytes:
@@ -99,11 +116,18 @@ class FailedSource:
 
     @property
     def columns(self) -> Sequence[str] | int:
-        """The first sound record's columns. Raises NoRecordsError where there is none."""
+        """The names that any record has, or how many columns the first has where it has none.
+
+        Raises NoRecordsError where no record has columns.
+        """
+        names: dict[str, None] = {}
         for chunk in self.chunks():
-            if chunk.columns:
-                return list(chunk.columns) if chunk.named else len(chunk.columns)
-        raise NoRecordsError(f"{self.path}: has no records that can be taken again as they are")
+            if chunk.columns and not chunk.named:
+                return len(chunk.columns)
+            names |= dict.fromkeys(chunk.columns)
+        if not names:
+            raise NoRecordsError(f"{self.path}: has no records that can be taken again as they are")
+        return list(names)
 
     @property
     def total_records(self) -> int | None:
@@ -146,7 +170,7 @@ class FailedSource:
 def _parsed(raw: bytes) -> dict[str, Any]:
     """Return a line's object; what is no line of a failed file is a record that can't be parsed."""
     try:
-        line = json.loads(raw)
+        line = json.loads(raw, parse_float=Decimal)
     except (ValueError, RecursionError):
         line = None
     if isinstance(line, dict) and "record" in line:

@@ -18,6 +18,7 @@ from concurrent_exec.bulk import (
     BulkError,
     BulkOptions,
     BulkRun,
+    ConvertingOptions,
     EarlierRunError,
     FailedSource,
     InputError,
@@ -85,7 +86,9 @@ def run(
     with _refusing():
         for path in given.latency:
             check_latencies(path)
-        source, statement, options = _what(statement, files, given)
+        source, options = _input(files, given)
+        if statement is None:
+            statement, keyspace = _earlier(given, options, keyspace)
     with connect(connection, keyspace=keyspace) as session:
         prepared = session.prepare(statement)
         histogram = _histogram(given)
@@ -113,32 +116,34 @@ def _refusing() -> Iterator[None]:
         raise Refused(str(error)) from error
 
 
-def _what(
-    statement: str | None, files: tuple[str, ...], given: Given
-) -> tuple[Source, str, BulkOptions]:
-    """Return the input, the statement, and the options of the run."""
+def _input(files: tuple[str, ...], given: Given) -> tuple[Source, BulkOptions]:
+    """Return the input, and the options of the run."""
     failed: Path | None = given.retry_failed
     if failed is None:
-        if statement is None:
-            raise Refused("give a statement, and the files with its parameters")
         if not files:
-            raise Refused("give a file with the statement's parameters, or - for standard input")
+            raise Refused(
+                "give a statement, and a file with its parameters, or - for standard input"
+            )
         source: Source = open_source(files, given.reading())
-        options = given.bulk_options()
+    elif files:
+        raise Refused("--retry-failed takes the place of files: give one or the other")
     else:
-        if files:
-            raise Refused("--retry-failed takes the place of files: give one or the other")
         try:
             source = FailedSource(failed)
         except OSError as error:
             raise Refused(f"{failed}: {error.strerror}") from error
-        options = given.bulk_options()
-        if statement is None:
-            earlier = earlier_identity(failed)
-            statement = str(earlier["the statement"])
-            options["map"] = options["map"] or earlier["the mapping of columns"]
+    options = given.bulk_options()
     options.update(Names.of(files, given).options())
-    return source, statement, options
+    return source, options
+
+
+def _earlier(given: Given, options: BulkOptions, keyspace: str | None) -> tuple[str, str | None]:
+    """Return statement and keyspace of the run whose failed file this is; take over its options."""
+    earlier = earlier_identity(given.retry_failed)
+    options["map"] = options.get("map") or earlier["the mapping of columns"]
+    options["missing"] = earlier["missing"]
+    options["converting"] = ConvertingOptions(**earlier["how values are read"])
+    return str(earlier["the statement"]), keyspace or earlier["the keyspace"]
 
 
 def _ask(error: NotIdempotentError) -> None:
@@ -208,7 +213,8 @@ def _write_json(report: Report, path: Path, histogram: Any) -> None:
 
 def _lines(report: Report, context: click.Context) -> Iterator[str]:
     done = "would be sent" if report.dry_run else "done"
-    parts = [f"{report.records:,} records: {report.succeeded:,} {done}"]
+    records = "1 record" if report.records == 1 else f"{report.records:,} records"
+    parts = [f"{records}: {report.succeeded:,} {done}"]
     if report.failed:
         parts.append(f"{report.failed:,} failed")
     if report.rejected:
@@ -221,6 +227,8 @@ def _lines(report: Report, context: click.Context) -> Iterator[str]:
     if report.output is not None:
         output = "standard output" if str(report.output) == "-" else report.output
         yield f"{report.rows:,} rows in {output}"
+    elif report.rows:
+        yield f"{report.rows:,} rows, which are kept nowhere: give an --output"
     for example in report.examples:
         yield f"  {example}"
     if report.failed_file is not None and not report.dry_run:

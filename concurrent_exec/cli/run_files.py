@@ -29,19 +29,13 @@ class Names:
     def of(cls, files: Sequence[str], given: Given) -> Names:
         """Return those that are given, else those beside the first input."""
         again: Path | None = given.retry_failed
-        if again is not None:
-            number = _AGAIN.search(again.name)
-            next_number = int(number[1] or 1) + 1 if number else 2
-            stem = _AGAIN.sub("", again.name)
-            failed = again.with_name(f"{stem}.failed.{next_number}.jsonl")
-            beside = again
-        else:
-            beside = Path(files[0])
-            if files[0] == "-":
-                beside = Path("stdin")
-            elif any(each in files[0] for each in "*?["):  # a pattern
-                beside = beside.with_name(re.sub(r"[*?\[\]]+", "_", beside.name))
+        if again is None:
+            beside = _beside(files[0])
             failed = Path(f"{beside}{FAILED}")
+        else:
+            stem, number = _generation(again)
+            beside = again
+            failed = again.with_name(f"{stem}.failed.{number + 1}.jsonl")
         checkpoint = given.checkpoint or Path(f"{beside}{CHECKPOINT}")
         keeps = not given.no_checkpoint and str(given.output) != "-"
         return cls(given.failed or failed, checkpoint if keeps else None)
@@ -51,18 +45,29 @@ class Names:
         return BulkOptions(failed_file=self.failed, checkpoint=self.checkpoint)
 
 
+def _beside(file: str) -> Path:
+    """Return what the names of a run's files begin with, by its first input."""
+    if file == "-":
+        return Path("stdin")
+    path = Path(file)
+    return path.with_name(re.sub(r"[*?\[\]]+", "_", path.name))  # it may be a pattern
+
+
+def _generation(failed: Path) -> tuple[str, int]:
+    """Return of a failed file's name what is before ".failed", and which one it is, from 1."""
+    found = _AGAIN.search(failed.name)
+    return _AGAIN.sub("", failed.name), int((found and found[1]) or 1)
+
+
 def earlier_identity(failed: Path) -> Mapping[str, Any]:
     """Return what the journal says that is beside a failed file of the usual name.
 
     Raises BulkError where there is none.
     """
-    number = _AGAIN.search(failed.name)
-    stem = _AGAIN.sub("", failed.name)
-    # The second failed file is that of the run over the first.
-    beside = {None: stem, "2": f"{stem}{FAILED}"}.get(
-        number and number[1], f"{stem}.failed.{int((number and number[1]) or 2) - 1}.jsonl"
-    )
-    journal = failed.with_name(beside + CHECKPOINT)
+    stem, number = _generation(failed)
+    # The second one is of the run over the first, and so on.
+    inputs = {1: stem, 2: f"{stem}{FAILED}"}
+    journal = failed.with_name(inputs.get(number, f"{stem}.failed.{number - 1}.jsonl") + CHECKPOINT)
     known = read(journal)
     if known is None:
         raise BulkError(

@@ -16,6 +16,7 @@ from concurrent_exec.bulk import (
     BulkRun,
     ChangedError,
     EarlierRunError,
+    FailedSource,
     JournalError,
     NotIdempotentError,
     run,
@@ -76,6 +77,32 @@ def test_the_failed_file_is_private(tmp_path: Path) -> None:
     session, insert = session_of(at_once)
     run(session, insert, [{"id": "x", "v": ""}], failed_file=tmp_path / "failed")
     assert (tmp_path / "failed").stat().st_mode & 0o077 == 0
+
+
+def test_failed_records_of_json_are_taken_again_as_they_were(tmp_path: Path) -> None:
+    """Numbers stay numbers, so what is refused as one is refused again."""
+    file = tmp_path / "records.jsonl"
+    given: list[dict[str, Any]]
+    given = [{"id": 1, "v": 2.5}, {"v": [1, 0.1]}, {"id": "7", "v": "right"}, {"id": 8.5, "v": ""}]
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in given))
+    session, insert = session_of(
+        lambda _, parameters: Reply(
+            error=InvalidRequest("no") if parameters[0] == 7 else None, at_once=True
+        )
+    )
+    failed, again = tmp_path / "failed", tmp_path / "again"
+    report = run(session, insert, file, failed_file=failed, **NO_RETRY)
+    assert (report.failed, report.rejected) == (1, 3)
+    assert [line["place"] for line in lines(failed)] == [1, 2, 4, 3]
+    assert {line["place"]: line["record"] for line in lines(failed)} == {
+        # What a record of JSON lacks is null, as its column has it for the others.
+        place: {"id": None, **record}
+        for place, record in enumerate(given, 1)
+    }
+    report = run(session, insert, FailedSource(failed), failed_file=again, **NO_RETRY)
+    assert (report.failed, report.rejected) == (1, 3)
+    by_place = {line["place"]: line for line in lines(failed)}
+    assert {line["place"]: line for line in lines(again)} == by_place
 
 
 def test_no_failures_leave_no_file(tmp_path: Path) -> None:

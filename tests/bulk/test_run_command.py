@@ -130,7 +130,8 @@ def test_a_statement_that_failed_says_how(
     assert kept["record"]["key"] == "3"
     kept["record"]["ttl"] = "60"
     Path("living.csv.failed.jsonl").write_text(json.dumps(kept) + "\n")
-    assert run("--retry-failed", "living.csv.failed.jsonl")[0] == 0
+    status, _, err = run("--retry-failed", "living.csv.failed.jsonl")
+    assert (status, err.splitlines()[0][:15]) == (0, "1 record: 1 done")
     assert set(rows.written()) == set(range(9))
     assert not Path("living.csv.failed.2.jsonl").exists()
 
@@ -420,7 +421,7 @@ def test_inputs_that_are_none(run: Run, insert: str, tmp_path: Path) -> None:
     refused(run(insert, "wrong.csv"), 2, "'run'", "'rum'")
     refused(run(insert, "missing.csv"), 2, "missing.csv")
     refused(run(insert, "folder.csv"), 2, "folder.csv")
-    refused(run(insert), 2, "give a file")
+    refused(run(insert), 2, "a file with its parameters")
     refused(run(), 2, "give a statement")
     refused(run("--retry-failed", "missing.failed.jsonl"), 2, "missing.failed.jsonl")
 
