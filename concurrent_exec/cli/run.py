@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def _run(made: BulkRun, given: Given, histogram: Any) -> Report:
     looker = Looker(made, histogram)
     if given.quiet or given.dry_run:
         display: AbstractContextManager[None] = nullcontext()
-    elif sys.stderr.isatty():
+    elif _is_live(given):
         display = shown_on_terminal(looker)
     else:
         display = shown_in_lines(looker, given.progress)
@@ -177,11 +178,20 @@ def _run(made: BulkRun, given: Given, histogram: Any) -> Report:
 
 def _histogram(given: Given) -> Any:
     """Return what measures, where anybody will see it: it costs some microseconds a statement."""
-    if not (given.latency or given.json_file or (sys.stderr.isatty() and not given.quiet)):
+    if not (given.latency or given.json_file or _is_live(given)):
         return None
     from concurrent_exec.observers import LatencyHistogram
 
-    return LatencyHistogram()
+    try:
+        return LatencyHistogram()
+    except ImportError as error:
+        if given.latency:
+            raise Refused(str(error)) from error
+        return None
+
+
+def _is_live(given: Given) -> bool:
+    return sys.stderr.isatty() and not given.quiet and find_spec("rich") is not None
 
 
 def _tell(report: Report, given: Given, context: click.Context, histogram: Any) -> int:

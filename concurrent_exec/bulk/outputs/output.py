@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from concurrent_exec.bulk.appending import Appender
+from concurrent_exec.bulk.arrow import arrow
 from concurrent_exec.bulk.errors import BulkError
 from concurrent_exec.bulk.outputs.columns import Column
 from concurrent_exec.bulk.outputs.lines import CsvOutput, JsonLinesOutput
@@ -77,13 +78,14 @@ def make_output(
 ) -> Output:
     """Return the output to `path`, which grows in `appender`.
 
-    Raises ImportError, which says what to install.
+    Raises MissingPackageError, which says what to install.
     """
     return _MAKERS[output_format](path, columns, appender)
 
 
 def _parquet(path: Path, columns: Sequence[Column], appender: Appender) -> Output:
-    from concurrent_exec.bulk.outputs.parquet import ParquetOutput  # needs pyarrow
+    arrow("an output of Parquet")
+    from concurrent_exec.bulk.outputs.parquet import ParquetOutput
 
     return ParquetOutput(path, columns, appender)
 
