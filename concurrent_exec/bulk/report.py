@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,10 +60,6 @@ class Report:
     def per_second(self) -> float:
         """Records settled in a second, on the whole."""
         return self.records / self.seconds if self.seconds > 0 else 0.0
-
-    def to_json(self) -> str:
-        """Return it as a JSON object."""
-        return json.dumps(self.as_dict(), indent=2) + "\n"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""

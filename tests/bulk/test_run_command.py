@@ -290,6 +290,15 @@ def test_how_long_statements_took(run: Run, insert: str, file: Path) -> None:
     refused(run(insert, "rows.csv", "--latency", "all.pdf"), 2, "all.pdf")
 
 
+def test_without_what_measures(
+    run: Run, insert: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hdrh.histogram", None)
+    refused(run(insert, "rows.csv", "--latency", "all.hgrm"), 2, "concurrent-exec[histogram]")
+    assert run(insert, "rows.csv", "--json", "report.json")[0] == 0
+    assert "latency_seconds" not in json.loads(Path("report.json").read_text())
+
+
 # ---- stopping and going on ----
 
 
