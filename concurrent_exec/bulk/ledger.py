@@ -149,23 +149,27 @@ class Ledger:
             self._settled.settle(self._parts.pop(index), index)
             self.counts["succeeded"] += 1
 
-    def answered(self, index: int, rows: Sequence[Sequence[Any]], applied: bool = True) -> None:
+    def answered(
+        self, index: int, rows: Sequence[Sequence[Any]] | None, applied: bool = True
+    ) -> None:
         """Settle the record that was sent at position `index`, which brought `rows`.
 
+        rows: None where the statement is no read.
         applied: False for a conditional write whose condition was not met. Raises OSError.
         """
         files = self._files
         with self._step():
             part = self._parts.pop(index)
             self.counts["succeeded"] += 1
-            self.counts["rows"] += len(rows)
             if not applied:
                 self.counts["not_applied"] += 1
-            if not rows:
+            if rows:
+                self.counts["rows"] += len(rows)
+            elif rows is not None:
                 self.counts["not_found"] += 1
                 if files.not_found is not None:
                     files.not_found.write(not_found_line(part.chunk, part.row(index)))
-            elif files.output is not None:
+            if rows and files.output is not None:
                 if self._keys:
                     assert part.parameters is not None
                     parameters = part.parameters[index - part.first_index]

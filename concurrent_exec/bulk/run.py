@@ -31,7 +31,7 @@ from concurrent_exec.executors import Executor
 from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import ExecutionResult, ExecutorShutdownError
 from concurrent_exec.model.options import boolean, positive_seconds
-from concurrent_exec.model.settings import max_errors_of, refuse_unknown
+from concurrent_exec.model.settings import max_errors_of
 from concurrent_exec.model.statement import statement_text
 from concurrent_exec.retry import Retry
 from concurrent_exec.retry.statements import is_conditional
@@ -67,7 +67,9 @@ class BulkRun:
         self, session: Any, statement: Any, source: Any, **options: Unpack[BulkOptions]
     ) -> None:
         """Prepare the statement and bind columns to its markers; nothing is sent or written."""
-        refuse_unknown(options, BulkOptions)
+        for name in options:
+            if name not in BulkOptions.__annotations__:
+                raise TypeError(f"got an unexpected keyword argument {name!r}")
         self._options = options
         self.session = session
         self.prepared = session.prepare(statement) if isinstance(statement, str) else statement
@@ -262,7 +264,7 @@ class BulkRun:
         answer: Any = result.result_or_exc
         try:
             applied = not self._conditional or answer.was_applied
-            rows = list(answer)  # which may fetch further pages
+            rows = list(answer) if self._brings_rows else None  # further pages are fetched here
         except Exception as error:
             return self._settle_error(ledger, index, error, 1)
         ledger.answered(index, rows, applied)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import tuple_factory
@@ -12,6 +12,7 @@ from cassandra.query import tuple_factory
 from concurrent_exec.executors import STRATEGIES, Executor, choose
 from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import Limiter, Observer, RetryPolicy
+from concurrent_exec.model.options import one_of
 from concurrent_exec.pacing import AdaptiveConcurrency
 
 BatchMode = Literal["disabled", "partition_key", "replica_set"]
@@ -20,8 +21,10 @@ BatchMode = Literal["disabled", "partition_key", "replica_set"]
 def choice_of(session: Any, prepared: Any, executor: str, batch_mode: BatchMode) -> Choice:
     """Return which strategy is taken, and why.
 
-    Raises ValueError where `executor` and `batch_mode` contradict each other.
+    Raises ValueError where one of them is none, or where they contradict each other.
     """
+    one_of("executor", executor, ("auto", *STRATEGIES))
+    one_of("batch_mode", batch_mode, get_args(BatchMode))
     if batch_mode != "disabled":
         if executor not in ("auto", "batch"):
             raise ValueError(f"batch_mode={batch_mode!r} needs executor 'batch', not {executor!r}")

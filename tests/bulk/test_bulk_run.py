@@ -258,7 +258,15 @@ def test_two_runs_never_write_the_same_file(tmp_path: Path) -> None:
 def test_options_that_are_none() -> None:
     session, insert = session_of(at_once)
     wrong: Any
-    for wrong in ({"skip": -1}, {"limit": "1"}, {"checkpoint_interval": 0}, {"with_keys": True}):
+    for wrong in (
+        {"executor": "x"},
+        {"batch_mode": "all"},
+        {"weight": 2},
+        {"skip": -1},
+        {"limit": "1"},
+        {"checkpoint_interval": 0},
+        {"with_keys": True},
+    ):
         with pytest.raises((TypeError, ValueError)):
             run(session, insert, records(1), **wrong)
     with pytest.raises(TypeError, match="conncurrency"):

@@ -172,6 +172,16 @@ def test_explaining(run: Run, insert: str, file: Path, rows: Rows) -> None:
     assert rows.written() == {}
 
 
+def test_conditional_writes(run: Run, insert: str, file: Path, rows: Rows) -> None:
+    assert run(insert, "rows.csv", "--limit", "5")[0] == 0
+    changed = insert.replace(":value)", "'other') IF NOT EXISTS")
+    status, _, err = run(changed, "rows.csv", "--limit", "9", "--overwrite")
+    assert status == 0
+    assert "9 done, 5 not applied, as their condition was not met; in " in err
+    assert len(err.splitlines()) == 1
+    assert rows.written() == {key: f"value {key}" if key < 5 else "other" for key in range(9)}
+
+
 @pytest.mark.parametrize("mode", ["partition_key", "replica_set"])
 def test_batches(run: Run, insert: str, file: Path, rows: Rows, mode: str) -> None:
     assert run(insert, "rows.csv", "--batch-mode", mode)[0] == 0
