@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cassandra.cqltypes import ListType, MapType, SetType, UserType, VectorType
 
 from concurrent_exec.bulk.appending import Appender
 from concurrent_exec.bulk.journal import sync_folder
@@ -21,7 +22,10 @@ _AT_ONCE = 10_000
 
 
 class ParquetOutput:
-    """Columns of Arrow's types where those hold CQL's values, else of text as in CSV."""
+    """Columns of Arrow's types where those hold CQL's values, else of text as in CSV.
+
+    Text are uuids, decimals, varints, durations and addresses; and tuples, as JSON.
+    """
 
     def __init__(self, path: Path, columns: Sequence[Column], appender: Appender) -> None:
         """Make one that appends record batches to `appender`, which becomes a file at `path`."""
@@ -49,7 +53,7 @@ class ParquetOutput:
         if not self._held:
             return
         arrays = [
-            pa.array([None if value is None else convert(value) for value in values], field.type)
+            pa.array([_of(convert, value) for value in values], field.type)
             for values, field, convert in zip(
                 zip(*self._held, strict=True), self._schema, self._convert, strict=True
             )
@@ -100,7 +104,9 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-_TYPES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+Convert = Callable[[Any], Any]
+
+_TYPES: dict[str, tuple[Any, Convert]] = {
     "ascii": (pa.string(), _same),
     "text": (pa.string(), _same),
     "varchar": (pa.string(), _same),
@@ -119,17 +125,36 @@ _TYPES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 }
 
 
-def _arrow(cql_type: Any) -> tuple[Any, Callable[[Any], Any]]:
+def _arrow(cql_type: Any) -> tuple[Any, Convert]:
     """Return Arrow's type for a CQL type, and what makes its value of the driver's."""
-    name = cql_type.cql_parameterized_type()
-    if name.startswith("frozen<"):
-        return _arrow(cql_type.subtypes[0]) if cql_type.subtypes else (pa.string(), to_text)
-    found = _TYPES.get(name)
-    if found is not None:
-        return found
-    if name.startswith(("list<", "set<")):
-        inner, convert = _arrow(cql_type.subtypes[0])
-        return pa.list_(inner), lambda values: [
-            None if value is None else convert(value) for value in values
+    return _exact(cql_type) or (pa.string(), to_text)
+
+
+def _exact(cql_type: Any) -> tuple[Any, Convert] | None:
+    """Return the same, or None where only a text will do: a tuple, or what has one in it."""
+    if cql_type.typename == "frozen":
+        return _exact(cql_type.subtypes[0])
+    is_vector = issubclass(cql_type, VectorType)
+    inner = list(map(_exact, [cql_type.subtype] if is_vector else cql_type.subtypes or ()))
+    if not inner:
+        return _TYPES.get(cql_type.typename) or (pa.string(), to_text)
+    if None in inner:
+        return None
+    types, converts = zip(*filter(None, inner), strict=True)
+    if issubclass(cql_type, UserType):
+        fields = list(zip(cql_type.fieldnames, types, strict=True))
+        return pa.struct(fields), lambda value: {
+            name: _of(convert, each)
+            for name, convert, each in zip(cql_type.fieldnames, converts, value, strict=True)
+        }
+    if issubclass(cql_type, MapType):
+        return pa.map_(*types), lambda value: [
+            (converts[0](key), _of(converts[1], each)) for key, each in value.items()
         ]
-    return pa.string(), to_text
+    if is_vector or issubclass(cql_type, ListType | SetType):
+        return pa.list_(types[0]), lambda value: [_of(converts[0], each) for each in value]
+    return None
+
+
+def _of(convert: Convert, value: Any) -> Any:
+    return None if value is None else convert(value)
