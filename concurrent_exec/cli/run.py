@@ -134,7 +134,12 @@ def _input(files: tuple[str, ...], given: Given) -> tuple[Source, BulkOptions]:
         except OSError as error:
             raise Refused(f"{failed}: {error.strerror}") from error
     options = given.bulk_options()
-    options.update(Names.of(files, given).options())
+    names = Names.of(files, given)
+    if given.resume and names.checkpoint is None:
+        raise Refused(
+            "--resume needs a checkpoint, which --no-checkpoint and --output - do without"
+        )
+    options.update(names.options())
     return source, options
 
 

@@ -464,6 +464,7 @@ def test_no_host(run: Run, insert: str, file: Path) -> None:
 def test_options_that_are_wrong(run: Run, insert: str, file: Path) -> None:
     for option, value in (("--max-errors", "many"), ("--time-zone", "Nowhere/Land")):
         refused(run(insert, "rows.csv", option, value), 2, value)
+    refused(run(insert, "rows.csv", "--no-checkpoint", "--resume"), 2, "checkpoint")
     for arguments in (("--concurrency", "0"), ("--map", "key"), ("--executr", "auto")):
         status, _, err = run(insert, "rows.csv", *arguments)
         assert status == 2
