@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,25 +67,20 @@ class Settled:
         """All before this ordinal are settled."""
         self._beyond: list[Range] = []
         self._parts: dict[int, Part] = {}
-        for first, end in beyond:
-            self.add(first, end)
+        self._take_in(beyond)
 
     def add(self, first: int, end: int) -> None:
         """Note that all from `first` up to, but not including, `end` are settled."""
-        if end <= max(first, self.done):
-            return
-        beyond = self._beyond
-        insort(beyond, (max(first, self.done), end))
-        merged: list[Range] = []
-        # All before it are apart already; they are few, as a range is there for each record that
-        # takes long.
-        for each in beyond:
-            if merged and each[0] <= merged[-1][1]:
-                merged[-1] = merged[-1][0], max(merged[-1][1], each[1])
-            else:
-                merged.append(each)
-        if merged[0][0] <= self.done:
-            self.done = merged.pop(0)[1]
+        self._take_in([(first, end)])
+
+    def _take_in(self, ranges: Iterable[Range]) -> None:
+        merged = [(0, self.done)]
+        for first, end in sorted((*self._beyond, *ranges)):
+            if first > merged[-1][1]:
+                merged.append((first, end))
+            elif end > merged[-1][1]:
+                merged[-1] = merged[-1][0], end
+        self.done = merged.pop(0)[1]
         self._beyond = merged
 
     def has(self, ordinal: int) -> bool:
@@ -113,7 +108,5 @@ class Settled:
     def snapshot(self) -> tuple[int, list[Range]]:
         """Return the ordinal before which all are settled, and the ranges beyond."""
         now = Settled(self.done, self._beyond)
-        for part in self._parts.values():
-            for first, end in part.settled():
-                now.add(first, end)
+        now._take_in(found for part in self._parts.values() for found in part.settled())
         return now.done, now._beyond
