@@ -365,6 +365,26 @@ def goals(strategies: Documents, memory: Documents) -> str:
     return table(["CallbackExecutor unless named", "goal", *strategies], lines)
 
 
+def loader_tables(loaders: Documents) -> Iterator[str]:
+    """The command beside other loaders, a table for each driver and file."""
+    for driver, document in loaders.items():
+        for file in dict.fromkeys(row["file"] for row in document["rows"]):
+            found = rows(loaders, driver, file=file)
+            lines = [
+                [
+                    row["way"],
+                    f"{row['rate'][0]:,.0f} ({row['rate_ratio'][0]:.1f})",
+                    f"{row['cpu_seconds'][0]:.1f} ({row['cpu_seconds_ratio'][0]:.2f})",
+                    f"{row['peak_mib'][0]:,.0f}",
+                    f"{row['lost']:,}",
+                ]
+                for row in found
+            ]
+            yield f"{found[0]['records']:,} records of `{file}`, {driver}:\n"
+            head = ["loader", f"rows/s (of {found[0]['way']}'s)", "CPU s (of its)", "peak MiB"]
+            yield table([*head, "lost"], lines) + "\n"
+
+
 def origin(documents: Documents) -> str:
     """Say where the figures come from."""
     one = next(iter(documents.values()))
@@ -416,6 +436,10 @@ def main(folder: Path, quick: bool) -> None:
         details = ROOT / "docs" / "performance.md"
         put_between_marks(details, "goals", f"{goal_table}\n\n{origin(strategies)}")
         put_between_marks(details, "tables", "\n".join(full_tables(strategies)))
+        loaders = loaded("loaders", folder)
+        if loaders:
+            told = "\n".join([*loader_tables(loaders), origin(loaders)])
+            put_between_marks(details, "loaders", told)
 
 
 if __name__ == "__main__":

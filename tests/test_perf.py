@@ -14,7 +14,7 @@ import pytest
 from cassandra import InvalidRequest
 from cassandra.query import BatchStatement
 
-from concurrent_exec.connect import connect
+from concurrent_exec.connect import ConnectionOptions, connect
 from perf import converting, growth, heartbeat, hotspots, memory, results, service, strategies
 from perf.servers import KEYSPACE, Server, a_session
 from perf.void_server import VoidServer
@@ -48,6 +48,20 @@ def run(script: str, folder: Path, *arguments: str) -> list[dict[str, Any]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all scripts of this run write to."""
     return tmp_path_factory.mktemp("perf")
+
+
+@pytest.mark.cluster
+def test_loaders_lose_nothing(folder: Path, cassandra: ConnectionOptions) -> None:
+    names = "drivers' helper and csv", "concurrent-exec run", "concurrent-exec run, replica_set"
+    node = f"{cassandra.contact_points[0]}:{cassandra.port}"
+    chosen = [f"--loader={name}" for name in names]
+    rows = run("loaders", folder, "--records=200", f"--contact-points={node}", *chosen)
+    assert [(row["way"], row["file"]) for row in rows] == [
+        (name, file) for file in ("key_values", "flights") for name in names
+    ]
+    for row in rows:
+        assert row["lost"] == 0
+        assert row["peak_mib"][0] > 10
 
 
 def test_every_way_does_every_workload(folder: Path) -> None:
