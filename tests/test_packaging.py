@@ -360,8 +360,8 @@ def test_a_session_with_a_skip_has_failed(tmp_path: Path, body: str, status: int
 POSIX_ONLY = {"curses", "fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog"}
 POSIX_ONLY |= {"termios", "tty", "_posixshmem", "_posixsubprocess"}
 """Modules of the standard library that Windows has not."""
-BOUND_TO_POSIX = ("cluster", "cli", "comparing", "__main__")
-"""Rooms that start processes of Java, or ask the system what memory there was."""
+BOUND_TO_POSIX = ("bulk", "cluster", "cli", "comparing", "__main__")
+"""Rooms that lock files, start processes of Java, or ask the system what memory there was."""
 
 
 def posix_imports(package: Path) -> list[str]:
