@@ -30,7 +30,7 @@ def run(
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: object) -> tuple[int, str, str]:
-        status = main(["run", *map(str, arguments), *where])
+        status = main(["run", *where, *map(str, arguments)])
         told = capfd.readouterr()
         assert "Traceback" not in told.err
         return status, told.out, told.err

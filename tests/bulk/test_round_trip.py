@@ -18,7 +18,7 @@ NAMES = {kind: f"v{number}" for number, kind in enumerate(SAMPLES)}
 @pytest.fixture(scope="module")
 def tables(session: Any, keyspace: str) -> tuple[str, str]:
     """Two tables with a column of each type, the first of which has rows."""
-    session.execute(f"CREATE TYPE {keyspace}.address (street text, number int)")
+    session.execute(f"CREATE TYPE IF NOT EXISTS {keyspace}.address (street text, number int)")
     columns = ", ".join(f"{name} {kind}" for kind, name in NAMES.items())
     names = [f"{keyspace}.put_out", f"{keyspace}.taken_in"]
     for name in names:

@@ -82,7 +82,7 @@ def columns(session: Any) -> dict[str, str]:
     """The table "typed", with a column for each type; the name of each one's column."""
     names = {kind: f"c{number}" for number, kind in enumerate(SAMPLES)}
     defined = ", ".join(f"{name} {kind}" for kind, name in names.items())
-    session.execute("CREATE TYPE address (street text, number int)")
+    session.execute("CREATE TYPE IF NOT EXISTS address (street text, number int)")
     session.execute(f"CREATE TABLE typed (run uuid, key int, {defined}, PRIMARY KEY (run, key))")
     return names
 
