@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from concurrent_exec.run import Gate, Run
 
@@ -16,8 +16,10 @@ class Linger:
     when all input is at its end. Of what is submitted singly, more may always come.
     """
 
-    def __init__(self, gate: Gate, seconds: float) -> None:
+    def __init__(self, gate: Gate, seconds: float, enough: Callable[[], int]) -> None:
+        """Make one that waits so many seconds at most, and not where there is `enough`."""
         self._gate = gate
+        self._enough = enough
         self._seconds = seconds
         self._ticking = False
         self._over = not seconds
@@ -33,7 +35,7 @@ class Linger:
             ready = gate.takeable()
             waits = (
                 not self._over
-                and 0 < min(ready, free) < gate.limit // 2
+                and 0 < min(ready, free) < self._enough()
                 and gate.in_flight > 0
                 and (ready > free or any(work.may_bring_more for work in (*gate.turns, *runs)))
             )

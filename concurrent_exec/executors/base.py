@@ -71,7 +71,7 @@ class Executor(ABC, Generic[R]):
     """
 
     _sends_by: ClassVar[tuple[str, ...]] = ("execute_async",)
-    """The methods of a session of which the strategy needs one."""
+    """The methods of a session of which the strategy needs one; none if it has no session here."""
 
     _resends = False
     """Whether the strategy itself sends statements again, whatever a retry policy says."""
@@ -99,7 +99,7 @@ class Executor(ABC, Generic[R]):
 
         Raises TypeError or ValueError naming an option that is wrong.
         """
-        if not any(hasattr(session, method) for method in self._sends_by):
+        if self._sends_by and not any(hasattr(session, method) for method in self._sends_by):
             raise TypeError(
                 f"session must be a driver's session, not {type(session).__name__}: "
                 f"it has no {' and no '.join(self._sends_by)}"
@@ -225,7 +225,7 @@ class Executor(ABC, Generic[R]):
                     break
                 ticket = gate.idle.ticket()
             ticket.acquire()
-        self._let_timestamps_go()
+        self._let_go_if_idle()
 
     def statistics(self) -> ExecutorStatistics:
         """Return what the executor is doing at this moment."""
@@ -276,7 +276,7 @@ class Executor(ABC, Generic[R]):
             if wanted := list(filter(self._begin, jobs)):
                 return wanted
         if self._shut_down:
-            self._let_timestamps_go()
+            self._let_go_if_idle()
         return []
 
     def _begin(self, job: Job) -> bool:
@@ -374,13 +374,16 @@ class Executor(ABC, Generic[R]):
                     # For an executor that nobody shuts down: the session may live much longer.
                     finalize(self, self._timestamps.close).atexit = False
 
-    def _let_timestamps_go(self) -> None:
-        """Leave the session as it was, once nothing will be sent any more."""
+    def _let_go_if_idle(self) -> None:
+        with self._gate.lock:
+            idle = self._gate.is_idle()
+        if idle:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave the session as it was, as nothing will be sent any more."""
         if self._timestamps is not None:
-            with self._gate.lock:
-                idle = self._gate.is_idle()
-            if idle:
-                self._timestamps.close()
+            self._timestamps.close()
 
     def _launch_safely(self) -> None:
         with Uninterrupted():

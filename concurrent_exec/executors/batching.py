@@ -84,7 +84,8 @@ class BatchExecutor(CallbackExecutor[R]):
         self._by_replicas = batch_mode == "replica_set"
         self._most = positive_int("max_batch_statements", max_batch_statements)
         self._most_bytes = positive_int("max_batch_bytes", max_batch_bytes)
-        self._linger = Linger(self._gate, number("linger", linger, at_least=0))
+        gate = self._gate
+        self._linger = Linger(gate, number("linger", linger, at_least=0), lambda: gate.limit // 2)
         self._writes = Writes(session)
         self._sender = Lock()
         self._has_more = False
