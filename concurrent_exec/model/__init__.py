@@ -9,9 +9,11 @@ from concurrent_exec.model.errors import (
     MaxErrorsExceededError,
     NoKeyError,
     NotSentError,
+    NotTransferableError,
     RunClosedError,
     SkippedError,
     UnknownDriverError,
+    WorkerLostError,
 )
 from concurrent_exec.model.observer import (
     Observer,
@@ -50,6 +52,7 @@ __all__ = [
     "MaxErrorsExceededError",
     "NoKeyError",
     "NotSentError",
+    "NotTransferableError",
     "Observer",
     "Outcome",
     "ResponseFuture",
@@ -68,4 +71,5 @@ __all__ = [
     "StatementStarted",
     "SubmitOptions",
     "UnknownDriverError",
+    "WorkerLostError",
 ]

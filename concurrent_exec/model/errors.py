@@ -11,6 +11,8 @@ ConcurrentExecError
 +-- ForkedProcessError (RuntimeError)    used in a child of the process that made it
 +-- UnknownDriverError (TypeError)       a session that `DirectExecutor` can't see through
 +-- RunClosedError (RuntimeError)        a list was asked of a run that was closed
++-- WorkerLostError                      a worker process ended before it had answered
++-- NotTransferableError (TypeError)     what can't be pickled can't go to a worker or come back
 """
 
 from __future__ import annotations
@@ -170,3 +172,37 @@ class UnknownDriverError(ConcurrentExecError, TypeError):
 
 class RunClosedError(ConcurrentExecError, RuntimeError):
     """A whole list was asked of a run that was closed before its end."""
+
+
+class WorkerLostError(ConcurrentExecError):
+    """The worker process that had a statement has gone, and its answer with it.
+
+    The statement may have been applied: `Retry` judges it like one whose connection was lost.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            "the worker process that had the statement was lost before it had answered, so the "
+            f"statement may have been applied: {self.reason}"
+        )
+
+
+class NotTransferableError(ConcurrentExecError, TypeError):
+    """A statement or its result can't travel between processes: it can't be pickled.
+
+    `what` is "statement", "parameters", "options" or "result". Where it is "result", the statement
+    has succeeded; else it was not sent.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what = what
+        self.reason = reason
+
+    def __str__(self) -> str:
+        done = "it succeeded, but" if self.what == "result" else "it was not sent:"
+        return f"{done} its {self.what} can't be pickled ({self.reason})"

@@ -30,7 +30,7 @@ from cassandra.protocol import (
     WriteTimeoutErrorMessage,
 )
 
-from concurrent_exec.model.errors import ConcurrentExecError
+from concurrent_exec.model.errors import ConcurrentExecError, WorkerLostError
 from concurrent_exec.retry.statements import (
     is_conditional,
     is_counter_update,
@@ -192,6 +192,8 @@ def _of_error(error: BaseException, statement: Any, sent: bool) -> Verdict:
         return _of_refusal(statement) if _is_by_coordinator(error) else Verdict.MAYBE_APPLIED
     if isinstance(error, _REFUSED):
         return _of_refusal(statement)
+    if isinstance(error, WorkerLostError):
+        return Verdict.MAYBE_APPLIED
     if isinstance(error, _HOPELESS) or not isinstance(error, Exception):
         return Verdict.HOPELESS
     if sent or isinstance(error, ErrorMessage | ConnectionException | OperationTimedOut):
