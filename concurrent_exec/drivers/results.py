@@ -54,14 +54,25 @@ class _Received:
     _continuous_paging_session = None
 
     @classmethod
-    def of_rows(cls, names: Any, types: Any, host: Any, row_factory: Any) -> _Received:
-        """Make one of an answer that has rows and nothing else, which no future has seen."""
+    def of_rows(
+        cls,
+        names: Any,
+        types: Any,
+        host: Any,
+        row_factory: Any,
+        query: Any = None,
+        payload: Any = None,
+        warnings: Any = None,
+    ) -> _Received:
+        """Make one of an answer that has one page of rows, which no future here has seen."""
         received = cls.__new__(cls)
         received._col_names = names
         received._col_types = types
         received._query_traces = None
         received.coordinator_host = host
-        received.custom_payload = received.warnings = received.query = None
+        received.custom_payload = payload
+        received.warnings = warnings
+        received.query = query if isinstance(query, BatchStatement | SimpleStatement) else None
         received.is_schema_agreed = True
         received.row_factory = row_factory
         return received
@@ -175,11 +186,23 @@ def void_result() -> Any:
     return _VoidResultSet()
 
 
-def rows_result(names: Any, types: Any, rows: Any, host: Any, row_factory: Any) -> Any:
-    """Return the ResultSet of an answer that is one page of rows and has nothing else.
+def rows_result(
+    names: Any,
+    types: Any,
+    rows: Any,
+    host: Any,
+    row_factory: Any,
+    query: Any = None,
+    payload: Any = None,
+    warnings: Any = None,
+) -> Any:
+    """Return the ResultSet of an answer that is one page of rows.
 
     names, types: the columns'.
     rows: what `row_factory` has made of them.
     host: the coordinator.
+    query: the statement; it is kept only where `was_applied` wants to know it.
+    payload, warnings: what else came with it.
     """
-    return ResultSet(_Received.of_rows(names, types, host, row_factory), rows)
+    received = _Received.of_rows(names, types, host, row_factory, query, payload, warnings)
+    return ResultSet(received, rows)
