@@ -173,8 +173,8 @@ class TableSession(ScriptedSession):
     def __init__(self, answer: Callable[[int], Reply]) -> None:
         super().__init__(lambda statement, parameters: answer(parameters[3]))
 
-    def prepare(self, text: str) -> str:
-        return text
+    def prepare(self, query: str, *, keyspace: str | None = None) -> Any:
+        return query
 
     def execution_profile_clone_update(self, profile: Any, **changes: Any) -> Any:
         return profile

@@ -278,6 +278,13 @@ class ScriptedSession:
         self._prepared[prepared.query_id] = prepared
         return prepared
 
+    def prepare(self, query: str, *, keyspace: str | None = None) -> PreparedStatement:
+        """Return the statement that `as_prepared` has made of `query`, the latest if several.
+
+        Raises KeyError where there is none.
+        """
+        return {each.query_string: each for each in self._prepared.values()}[query]
+
     def add_request_init_listener(
         self, fn: Callable[..., object], *args: Any, **kwargs: Any
     ) -> None:
