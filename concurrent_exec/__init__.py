@@ -14,6 +14,7 @@ from concurrent_exec.executors import (
     CallbackExecutor,
     DirectExecutor,
     Executor,
+    ProcessExecutor,
     ThreadExecutor,
 )
 from concurrent_exec.model import (
@@ -32,6 +33,7 @@ from concurrent_exec.model import (
     MaxErrorsExceededError,
     NoKeyError,
     NotSentError,
+    NotTransferableError,
     Observer,
     Outcome,
     RetryPolicy,
@@ -47,6 +49,7 @@ from concurrent_exec.model import (
     StatementStarted,
     SubmitOptions,
     UnknownDriverError,
+    WorkerLostError,
 )
 from concurrent_exec.pacing import AdaptiveConcurrency
 from concurrent_exec.retry import Retry, at_most_once_profile
@@ -97,8 +100,10 @@ __all__ = [
     "MaxErrorsExceededError",
     "NoKeyError",
     "NotSentError",
+    "NotTransferableError",
     "Observer",
     "Outcome",
+    "ProcessExecutor",
     "Results",
     "Retry",
     "RetryPolicy",
@@ -115,6 +120,7 @@ __all__ = [
     "SubmitOptions",
     "ThreadExecutor",
     "UnknownDriverError",
+    "WorkerLostError",
     "__version__",
     "at_most_once_profile",
     "compare",

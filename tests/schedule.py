@@ -439,7 +439,7 @@ class World:
 
     def runner_of(self, statement: Any) -> Runner:
         runners = list(self.runners.values())  # at once: another run may begin meanwhile
-        return next(each for each in runners if each.statement is statement)
+        return next(each for each in runners if each.statement == statement)
 
     def script(self, statement: Any, parameters: Any) -> Reply | None:
         try:

@@ -47,7 +47,7 @@ from concurrent_exec import (
 from concurrent_exec.model.options import NOT_SET
 from concurrent_exec.model.statement import TEXT_LIMIT, short_text, statement_text
 from concurrent_exec.testing import Reply, ScriptedSession
-from tests.executors import any_executor
+from tests.executors import any_executor, in_one_process
 
 MakeExecutor = Callable[..., Any]
 
@@ -548,7 +548,7 @@ def test_options_are_keyword_only(make_executor: MakeExecutor) -> None:
         executor.shutdown(True, True)
 
 
-@any_executor
+@in_one_process
 @pytest.mark.parametrize("session", [None, "session", 5, object(), {}])
 def test_a_session_that_is_none_is_refused(make_executor: MakeExecutor, session: Any) -> None:
     with pytest.raises(TypeError, match=r"^session must be a driver's session, not \w+: it has no"):

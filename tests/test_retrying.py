@@ -28,7 +28,7 @@ from concurrent_exec.testing import (
     VirtualClock,
     wait_until_quiet,
 )
-from tests.executors import any_executor
+from tests.executors import any_executor, in_one_process
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -102,7 +102,7 @@ def test_a_statement_is_sent_again_when_its_time_has_come(make_executor: MakeExe
     assert [each.attempts for each in policy.asked] == [1, 2]
 
 
-@any_executor
+@in_one_process
 def test_what_a_policy_is_told(make_executor: MakeExecutor) -> None:
     refusal = OSError("no")
     session = ScriptedSession(lambda *_: Reply(error=refusal, refuse=True))
@@ -158,7 +158,7 @@ def test_a_retry_comes_before_what_is_new(make_executor: MakeExecutor) -> None:
     results.close()
 
 
-@any_executor
+@in_one_process
 def test_a_failure_knows_its_attempts_and_earlier_errors(make_executor: MakeExecutor) -> None:
     stage = Stage(make_executor)
     results = stage.executor.execute([("q", (1,))], retry=Fixed(0, 0), raise_on_first_error=False)
@@ -190,7 +190,7 @@ def test_late_answers_of_earlier_attempts_settle_nothing(make_executor: MakeExec
     assert next(results).unwrap().current_rows == ["right"]
 
 
-@any_executor
+@in_one_process
 @pytest.mark.parametrize("how", ["stop", "shutdown", "deadline"])
 def test_what_waits_settles_with_its_last_error_when_the_run_ends(
     make_executor: MakeExecutor, how: str
@@ -247,7 +247,7 @@ def test_a_submitted_statement_is_sent_again(make_executor: MakeExecutor) -> Non
     assert future.result(timeout=5).current_rows == ["done"]
 
 
-@any_executor
+@in_one_process
 def test_a_submitted_statement_is_given_up_by_a_shutdown(make_executor: MakeExecutor) -> None:
     stage = Stage(make_executor, concurrency=1, retry=Fixed(60.0))
     waits, queued = stage.executor.submit("q"), stage.executor.submit("q")
@@ -307,7 +307,7 @@ def test_a_policy_at_fault_ends_the_run(
     assert stage.session.sent == 3
 
 
-@any_executor
+@in_one_process
 def test_a_policy_at_fault_leaves_a_submit_its_own_error(
     make_executor: MakeExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -378,7 +378,7 @@ def test_what_was_not_applied_is_sent_again(make_executor: MakeExecutor) -> None
 # ---- timestamps ----
 
 
-@any_executor
+@in_one_process
 def test_the_first_timestamp_is_kept(make_executor: MakeExecutor) -> None:
     stage = Stage(make_executor)
     results = stage.executor.execute([("old", (1,))], retry=Fixed(1.0))
@@ -415,7 +415,7 @@ def test_requests_of_others_keep_their_own_timestamps(make_executor: MakeExecuto
     assert len(set(stamps)) == 3
 
 
-@any_executor
+@in_one_process
 def test_a_statement_that_could_not_be_sent_leaves_nothing_for_the_next(
     make_executor: MakeExecutor,
 ) -> None:
@@ -432,7 +432,7 @@ def test_a_statement_that_could_not_be_sent_leaves_nothing_for_the_next(
         assert executor._timestamps._expected.message is None
 
 
-@any_executor
+@in_one_process
 @pytest.mark.parametrize("wait", [True, False])
 def test_the_session_is_left_as_it_was(make_executor: MakeExecutor, wait: bool) -> None:
     stage = Stage(make_executor)

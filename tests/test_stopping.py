@@ -20,7 +20,7 @@ import pytest
 from concurrent_exec import Executor, ExecutorShutdownError, Retry, RunClosedError
 from concurrent_exec.executors import threads as threads_module
 from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession, wait_until_quiet
-from tests.executors import EXECUTORS, any_executor
+from tests.executors import EXECUTORS, any_executor, in_one_process
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -86,7 +86,7 @@ def test_nothing_is_sent_after_the_stop(
     executor.shutdown()
 
 
-@any_executor
+@in_one_process
 def test_after_a_failure_nothing_is_sent_and_the_list_form_raises_at_once(
     make_executor: MakeExecutor,
 ) -> None:
@@ -330,7 +330,7 @@ def test_asking_in_two_ways_harms_neither(make_executor: MakeExecutor) -> None:
 # ---- what is left behind ----
 
 
-@any_executor
+@in_one_process
 def test_no_cycle_and_no_reference_is_left(make_executor: MakeExecutor) -> None:
     class Parameters(list[int]):
         pass
@@ -574,7 +574,7 @@ def test_what_a_dropped_run_has_in_store_is_not_left_to_the_collector(
         gc.enable()
 
 
-@any_executor
+@in_one_process
 def test_an_executor_that_is_merely_dropped_leaves_nothing_with_the_session(
     make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from concurrent_exec.executors.base import Executor
 from concurrent_exec.executors.batching import BatchExecutor
 from concurrent_exec.executors.callback import CallbackExecutor
 from concurrent_exec.executors.direct import DirectExecutor
+from concurrent_exec.executors.processes import ProcessExecutor
 from concurrent_exec.executors.threads import ThreadExecutor
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "CallbackExecutor",
     "DirectExecutor",
     "Executor",
+    "ProcessExecutor",
     "ThreadExecutor",
     "choose",
     "fitting",

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from concurrent_exec import Retry
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.failing.cases import BEYOND_SIMULACRON, CASES, TOGETHER, Case
 from tests.failing.observing import Observed, observe, session_to
 from tests.failing.simulacron import Simulacron, simulacron
@@ -47,7 +47,7 @@ _HEAD = """\
 def main() -> None:
     """Run all cases and write the part of the driver that is installed."""
     driver = _driver()
-    print(f"{len(CASES)} ways to fail, {len(EXECUTORS)} executors, {driver}", flush=True)
+    print(f"{len(CASES)} ways to fail, {len(IN_ONE_PROCESS)} executors, {driver}", flush=True)
     with simulacron() as server:
         part = f"## {driver}\n\n{_HEAD}" + "".join(
             line for cases in TOGETHER.values() for line in _lines(server, cases)
@@ -73,7 +73,7 @@ def _driver() -> str:
 def _lines(server: Simulacron, cases: Sequence[Case]) -> Iterator[str]:
     """Yield the lines of some cases: one each, or more where executors differ."""
     names: list[dict[tuple[str, ...], list[str]]] = [{} for _ in cases]
-    for name, make_executor in EXECUTORS.items():
+    for name, make_executor in IN_ONE_PROCESS.items():
         kinds = (
             _observed(server, cases, make_executor),
             _observed(server, cases, make_executor, retry=RETRY),
@@ -85,7 +85,7 @@ def _lines(server: Simulacron, cases: Sequence[Case]) -> Iterator[str]:
     for case, alike in zip(cases, names, strict=True):
         code = "" if case.code is None else f"0x{case.code:04X} "
         for (errors, *sent), which in alike.items():
-            who = "all" if len(which) == len(EXECUTORS) else ", ".join(which)
+            who = "all" if len(which) == len(IN_ONE_PROCESS) else ", ".join(which)
             line = f"| {' | '.join([code + case.name, who, errors, *sent])} |\n"
             print(line, end="", flush=True)
             yield line

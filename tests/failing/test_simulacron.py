@@ -20,7 +20,7 @@ from cassandra.policies import RetryPolicy
 from cassandra.protocol import OverloadedErrorMessage, error_classes
 
 from concurrent_exec import Retry, RunStatistics
-from tests.executors import any_executor
+from tests.executors import any_executor, in_one_process
 from tests.failing.cases import BEYOND_SIMULACRON, CASES, SERVER_ERRORS, TIMEOUT, TOGETHER, Case
 from tests.failing.observing import COUNT, PLACE, Observed, observe, pairs, sent, session_to, text
 from tests.failing.simulacron import FakeCluster
@@ -209,7 +209,7 @@ def test_an_answer_after_its_timeout_is_nobody_elses(
     assert sent(cluster, COUNT) == [1] + [2] * (COUNT - 1)
 
 
-@any_executor
+@in_one_process  # a worker prepares it once more
 def test_a_prepared_statement_that_the_node_has_forgotten(
     make_executor: MakeExecutor, cluster: FakeCluster
 ) -> None:

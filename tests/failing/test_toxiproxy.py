@@ -28,7 +28,7 @@ from concurrent_exec import DirectExecutor, ExecutionResult, Results, Retry, Run
 from concurrent_exec.connect import ConnectionOptions
 from concurrent_exec.drivers.direct import connections
 from tests.conftest import PROOF
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.failing.toxiproxy import Way
 from tests.integration.support import MakeExecutor, Rows, session_through, wait_for
 from tests.tls import Certificate
@@ -249,7 +249,7 @@ def contenders(
             return session
 
         own = over()
-        found: Contenders = {name: (own, make) for name, make in EXECUTORS.items()}
+        found: Contenders = {name: (own, make) for name, make in IN_ONE_PROCESS.items()}
         for name, talk in SOME_WAYS.items():
             found[f"direct, {name}"] = over(**talk.arguments(certificate)), DirectExecutor
         yield found

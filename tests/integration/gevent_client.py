@@ -21,7 +21,7 @@ from gevent.event import Event
 from concurrent_exec import DirectExecutor, UnknownDriverError
 from concurrent_exec.connect import connect
 from concurrent_exec.executors import choose
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.integration.support import FORMS, MakeExecutor, Rows, values, wait_for
 
 COUNT = 60
@@ -102,7 +102,7 @@ def main(table: str, reactor: str | None = None) -> None:
     with connect(**options) as session:
         seen: dict[str, Any] = {
             name: used(make_executor, session, table)
-            for name, make_executor in EXECUTORS.items()
+            for name, make_executor in IN_ONE_PROCESS.items()
             if name != "direct"
         }
         seen["direct"] = direct(session, table)

@@ -10,7 +10,7 @@ from cassandra.cluster import ExecutionProfile
 from cassandra.query import BatchStatement, BatchType, SimpleStatement, dict_factory
 
 from concurrent_exec.connect import ConnectionOptions, connect
-from tests.executors import any_executor
+from tests.executors import any_executor, in_one_process
 from tests.integration.support import MakeExecutor, Requests, Rows
 
 pytestmark = pytest.mark.cluster
@@ -41,7 +41,7 @@ def paged(session: Any, partition: uuid.UUID) -> Any:
     return statement
 
 
-@any_executor
+@in_one_process
 @any_form
 def test_all_pages(
     make_executor: MakeExecutor, form: Any, session: Any, partition: uuid.UUID, paged: Any
@@ -61,7 +61,7 @@ def test_all_pages(
         assert seen == len(starts) == told.succeeded == told.delivered
 
 
-@any_executor
+@in_one_process
 @any_form
 def test_page_by_page(
     make_executor: MakeExecutor, form: Any, session: Any, partition: uuid.UUID
@@ -87,7 +87,7 @@ def test_page_by_page(
             assert [key for keys in pages for key in keys] == list(range(ROWS))
 
 
-@any_executor
+@in_one_process
 def test_pages_of_a_submit(
     make_executor: MakeExecutor, session: Any, partition: uuid.UUID, paged: Any
 ) -> None:
@@ -126,7 +126,7 @@ def described(result: Any) -> dict[str, Any]:
     }
 
 
-@any_executor
+@in_one_process
 def test_a_result_is_as_the_drivers_own(
     make_executor: MakeExecutor, session: Any, partition: uuid.UUID, paged: Any, rows: Rows
 ) -> None:
@@ -229,7 +229,7 @@ def test_lightweight_transactions(
     assert rows.written() == {1: "c", 2: "b", 3: "d", 4: "d", 90: "e"}
 
 
-@any_executor
+@in_one_process
 def test_traces(make_executor: MakeExecutor, session: Any, rows: Rows) -> None:
     with make_executor(session) as executor:
         options: dict[str, Any] = {"trace": True}
@@ -287,7 +287,7 @@ def test_a_custom_payload_is_sent(make_executor: MakeExecutor, session: Any, row
     assert requests.statements == 7
 
 
-@any_executor
+@in_one_process
 @any_form
 def test_execution_profiles(
     make_executor: MakeExecutor, form: Any, session: Any, rows: Rows

@@ -22,7 +22,7 @@ from examples.service.by_helper import ByHelper
 from examples.service.by_semaphore import BySemaphore
 from examples.service.posts import FOLLOWED, KEYSPACE, followed_by, make_table, post_of
 from tests.conftest import PROOF, REQUEST_TIMEOUT
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.integration.proxy import Proxy
 from tests.integration.support import MakeExecutor, session_through, wait_for
 
@@ -35,8 +35,8 @@ PATIENCE = 60.0
 
 some_executors = pytest.mark.parametrize(
     "make_executor",
-    EXECUTORS.values() if PROOF else [DirectExecutor],
-    ids=EXECUTORS if PROOF else ["direct"],
+    IN_ONE_PROCESS.values() if PROOF else [DirectExecutor],
+    ids=IN_ONE_PROCESS if PROOF else ["direct"],
 )
 
 

@@ -16,7 +16,7 @@ from cassandra.connection import ConnectionException
 
 from concurrent_exec import ExecutorShutdownError, RunClosedError
 from concurrent_exec.connect import ConnectionOptions
-from tests.executors import any_executor
+from tests.executors import any_executor, in_one_process
 from tests.integration.proxy import Proxy
 from tests.integration.support import (
     MakeExecutor,
@@ -216,7 +216,7 @@ def test_a_cancelled_future_stops_its_run(
         assert len(rows.written()) == told.succeeded == told.started
 
 
-@any_executor
+@in_one_process
 def test_threads_end(make_executor: MakeExecutor, session: Any, rows: Rows) -> None:
     """Those of an executor that is shut down, and those of one that is merely dropped."""
     before = our_threads()

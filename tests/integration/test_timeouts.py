@@ -13,7 +13,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT
 
 from concurrent_exec import ExecutionResult
 from concurrent_exec.connect import ConnectionOptions
-from tests.executors import any_executor
+from tests.executors import in_one_process
 from tests.integration.proxy import Proxy
 from tests.integration.support import FORMS, MakeExecutor, Rows, session_through, values, wait_for
 
@@ -39,7 +39,7 @@ def timed_out(results: list[ExecutionResult[Any]]) -> list[bool]:
     ]
 
 
-@any_executor
+@in_one_process  # a worker would have to prepare while nothing is answered
 @pytest.mark.parametrize("form", ["stream", "all", "future", "as_completed"])
 def test_a_timeout(
     make_executor: MakeExecutor, form: str, own: Any, proxy: Proxy, rows: Rows
@@ -62,7 +62,7 @@ def test_a_timeout(
         assert executor.statistics().in_flight == 0
 
 
-@any_executor
+@in_one_process  # a worker would have to prepare while nothing is answered
 def test_the_timeout_of_the_execution_profile(
     make_executor: MakeExecutor, own: Any, proxy: Proxy, rows: Rows
 ) -> None:
@@ -81,7 +81,7 @@ def test_the_timeout_of_the_execution_profile(
         assert isinstance(future.exception(20), OperationTimedOut)
 
 
-@any_executor
+@in_one_process  # a worker would have to prepare while nothing is answered
 def test_no_timeout(make_executor: MakeExecutor, own: Any, proxy: Proxy, rows: Rows) -> None:
     insert = own.prepare(rows.insert.query_string)
     own.get_execution_profile(EXEC_PROFILE_DEFAULT).request_timeout = 0.05
@@ -111,7 +111,7 @@ def large(session: Any) -> Any:
     return session.prepare("SELECT sum(key) FROM large WHERE run = ?"), (run,)
 
 
-@any_executor
+@in_one_process  # a worker would have to prepare while nothing is answered
 def test_a_slow_statement(make_executor: MakeExecutor, session: Any, large: Any) -> None:
     statement, parameters = large
     with make_executor(session, concurrency=5) as executor:

@@ -35,7 +35,7 @@ from cassandra.policies import (
 
 from concurrent_exec import Results, Retry
 from concurrent_exec.connect import connect
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.integration.support import wait_for
 from tests.surviving.support import Ledger
 
@@ -127,7 +127,7 @@ def session_ends(session: Any, table: str, run: str, name: str, what: str) -> No
     """Shut the session or the cluster down in mid-run; the run goes on to its end."""
     ledger = Ledger(session, table, run)
     ledger.insert.is_idempotent = True
-    with EXECUTORS[name](session, concurrency=CONCURRENCY) as executor:
+    with IN_ONE_PROCESS[name](session, concurrency=CONCURRENCY) as executor:
         results = executor.map(
             ledger.insert,
             (ledger.row(key) for key in range(COUNT)),
@@ -164,7 +164,7 @@ def descriptors_run_out(session: Any, table: str, run: str, name: str, retried: 
             yield ledger.row(key)
 
     retry = Retry(max_attempts=20, initial_backoff=0.1, max_backoff=1.0) if retried else None
-    with EXECUTORS[name](session, concurrency=CONCURRENCY) as executor:
+    with IN_ONE_PROCESS[name](session, concurrency=CONCURRENCY) as executor:
         results = executor.map(
             ledger.insert,
             rows(),
@@ -200,7 +200,7 @@ def _answers(session: Any) -> bool:
 def without_end(session: Any, table: str, run: str, name: str) -> None:
     """Write until something comes from outside."""
     ledger = Ledger(session, table, run)
-    with EXECUTORS[name](session, concurrency=CONCURRENCY) as executor:
+    with IN_ONE_PROCESS[name](session, concurrency=CONCURRENCY) as executor:
         results = executor.map(
             ledger.insert, (ledger.row(key) for key in itertools.count()), buffersize=BUFFERSIZE
         )

@@ -33,7 +33,7 @@ from concurrent_exec import Executor, Retry
 from concurrent_exec.connect import connect
 from concurrent_exec.executors import threads
 from concurrent_exec.testing import Reply, ScriptedSession
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.integration.support import our_threads, wait_for
 from tests.surviving.cycles import in_cycles
 from tests.surviving.support import Ledger
@@ -324,7 +324,7 @@ def main(name: str, kind: str, amount: str, table: str = "") -> None:
 
 def _soak(name: str, work: Work, budget: Callable[[], Budget]) -> None:
     def make_executor() -> Executor[Any]:
-        return EXECUTORS[name](work.session, concurrency=CONCURRENCY)
+        return IN_ONE_PROCESS[name](work.session, concurrency=CONCURRENCY)
 
     threads.LINGER = 0.02  # so that they soon come to rest
     samples = Samples()

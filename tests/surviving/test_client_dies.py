@@ -17,7 +17,7 @@ import pytest
 
 from concurrent_exec import CallbackExecutor
 from concurrent_exec.connect import ConnectionOptions
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.surviving import client
 from tests.surviving.support import Ledger, Record, environment_for, lines, watched
 
@@ -29,7 +29,7 @@ PATIENCE = 60.0
 TOLD = 300
 """Outcomes that are heard before the client is killed or interrupted."""
 
-any_name = pytest.mark.parametrize("name", EXECUTORS)
+any_name = pytest.mark.parametrize("name", IN_ONE_PROCESS)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from concurrent_exec import CallbackExecutor, DirectExecutor, Executor, Results
 from concurrent_exec.cluster import LocalCassandra, Node
 from concurrent_exec.connect import ConnectionOptions, connect
 from tests.conftest import PROOF, REQUEST_TIMEOUT
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.integration.support import wait_for
 from tests.surviving.support import PATIENT, Ledger, Record, Told, all_written, value_of
 from tests.tls import Certificate
@@ -234,7 +234,7 @@ def test_what_is_told_of_writes_and_reads_is_true(
     with ExitStack() as opened:
         executors = {
             name: make_executor(session, concurrency=CONCURRENCY)
-            for name, make_executor in EXECUTORS.items()
+            for name, make_executor in IN_ONE_PROCESS.items()
         }
         for name, way in SOME_WAYS.items():
             arguments = way.arguments(certificate)

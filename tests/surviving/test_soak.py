@@ -16,7 +16,7 @@ import pytest
 
 from concurrent_exec.connect import ConnectionOptions
 from tests.conftest import PROOF
-from tests.executors import EXECUTORS
+from tests.executors import IN_ONE_PROCESS
 from tests.surviving import soak
 from tests.surviving.cycles import in_cycles
 from tests.surviving.support import Ledger, Record, environment_for, watched
@@ -27,7 +27,7 @@ SECONDS = 1_200 if PROOF else 3
 PATIENCE = 3_000 if PROOF else 300
 """Seconds in which one must be done; a hang is a failure."""
 
-pytestmark = pytest.mark.timeout(len(EXECUTORS) * PATIENCE)
+pytestmark = pytest.mark.timeout(len(IN_ONE_PROCESS) * PATIENCE)
 
 WINDOW = (soak.BUFFERSIZE + soak.CONCURRENCY) * 30
 """Blocks of memory of as many statements as a stream may have under way: each has some 20."""
@@ -128,7 +128,7 @@ def all_soaked(
         soaked(name, kind, *arguments(name), environment=environment, record=record_of)
 
     with ThreadPoolExecutor(workers) as pool:
-        ended = [pool.submit(soak_of, name) for name in EXECUTORS]
+        ended = [pool.submit(soak_of, name) for name in IN_ONE_PROCESS]
     for each in ended:
         each.result()
 
@@ -145,13 +145,13 @@ def test_a_real_session(
     cassandra: ConnectionOptions, session: Any, keyspace: str, record_property: Record
 ) -> None:
     """All side by side: it is time that they need."""
-    tables = {name: f"{keyspace}.rows_of_soak_{name}" for name in EXECUTORS}
+    tables = {name: f"{keyspace}.rows_of_soak_{name}" for name in IN_ONE_PROCESS}
     for table in tables.values():
         Ledger.create(session, table)
     all_soaked(
         "real",
         lambda name: (SECONDS, tables[name]),
-        len(EXECUTORS),
+        len(IN_ONE_PROCESS),
         environment_for(cassandra),
         record_property,
     )
