@@ -15,7 +15,17 @@ from cassandra import InvalidRequest
 from cassandra.query import BatchStatement
 
 from concurrent_exec.connect import ConnectionOptions, connect
-from perf import converting, growth, heartbeat, hotspots, memory, results, service, strategies
+from perf import (
+    converting,
+    growth,
+    heartbeat,
+    hotspots,
+    memory,
+    processes,
+    results,
+    service,
+    strategies,
+)
 from perf.servers import KEYSPACE, Server, a_session
 from perf.void_server import VoidServer
 from perf.ways import WAYS
@@ -93,6 +103,17 @@ def test_growth_with_statements_and_columns(folder: Path) -> None:
     for over, ends in (("columns", growth.COLUMNS), ("rows", growth.ROWS)):
         assert {row[over] for row in rows if row["over"] == over} == {ends[0], ends[-1]}
     assert all(row["failed"] == 0 for row in rows)
+
+
+def test_cost_by_worker_processes(folder: Path) -> None:
+    rows = run("processes", folder, "--statements=200", "--rounds=1")
+    assert [row["way"] for row in rows] == [
+        *processes.IN_PROCESS,
+        *(f"ProcessExecutor, {count}" for count in processes.PROCESSES),
+    ]
+    for row in rows:
+        assert row["parent_us"][0] > 0
+        assert row["rate"][0] > 0
 
 
 def test_hotspots_of_each_way(folder: Path) -> None:
