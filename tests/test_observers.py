@@ -26,6 +26,7 @@ from concurrent_exec.aio import AsyncExecutor
 from concurrent_exec.run import watch
 from concurrent_exec.testing import Reply, ScriptedSession, VirtualClock, wait_until_quiet
 from tests.executors import any_executor
+from tests.integration.support import wait_for_end_of_threads
 
 MakeExecutor = Callable[..., Executor[Any]]
 SECRET = "do not tell"
@@ -436,6 +437,7 @@ def test_only_the_latest_kinds_of_errors_are_kept() -> None:
 
 def test_nothing_of_a_dropped_run_is_kept_once_that_is_told() -> None:
     """Given a run with a generator, whose feeder tells of its end."""
+    before = set(threading.enumerate())
     seen = Recorder()
     session = ScriptedSession(at_once)
     executor = CallbackExecutor(session, observers=[seen])
@@ -445,4 +447,5 @@ def test_nothing_of_a_dropped_run_is_kept_once_that_is_told() -> None:
     gc.collect()
     executor.shutdown()
     assert seen.names()[-1] == "RunFinished"
+    wait_for_end_of_threads(before)
     assert not list(executor._runs)

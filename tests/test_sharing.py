@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from concurrent_exec import CallbackExecutor, Executor
 from concurrent_exec.testing import Reply, ScriptedSession, wait_until_quiet
-from tests.executors import any_executor
+from tests.executors import any_executor, in_one_process
 from tests.test_stopping import PAIRS, numbers, wait_for
 
 MakeExecutor = Callable[..., Executor[Any]]
@@ -216,7 +216,7 @@ def test_threads_share_one_results(make_executor: MakeExecutor) -> None:
     server.over = True
 
 
-@any_executor
+@in_one_process
 def test_threads_share_one_results_that_come_fast(make_executor: MakeExecutor) -> None:
     """One that finds nothing left to take must not take that for the end."""
     session = ScriptedSession(lambda statement, parameters: Reply(at_once=True))
