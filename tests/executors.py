@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
@@ -66,20 +67,26 @@ def process_executor(session: Any, **options: Any) -> Executor[Any]:
     return executor
 
 
-EXECUTORS: dict[str, Callable[..., Executor[Any]]] = {
+IN_ONE_PROCESS: dict[str, Callable[..., Executor[Any]]] = {
     "callback": CallbackExecutor,
     "thread": ThreadExecutor,
     "batch": partial(BatchExecutor, batch_mode="replica_set", linger=0),
     "direct": DirectExecutor,
-    "process": process_executor,
 }
+"""Those that send over a session of the caller's, and hand on the very errors that it raises."""
+
+EVERY_EXECUTOR = IN_ONE_PROCESS | {"process": process_executor}
+
+PROOF = os.environ.get("CONCURRENT_EXEC_PROOF") == "1"
+EXECUTORS = EVERY_EXECUTOR if PROOF else IN_ONE_PROCESS
+"""Small, the property suite and tests of its own are all that ProcessExecutor is in."""
 
 ONE_BY_ONE = {name: make for name, make in EXECUTORS.items() if name != "batch"}
 """Those that send each statement in a message of its own, and again only as a policy says."""
 
-IN_ONE_PROCESS = {name: make for name, make in EXECUTORS.items() if name != "process"}
-"""Those that send over a session of the caller's, and hand on the very errors that it raises."""
-
+every_executor = pytest.mark.parametrize(
+    "make_executor", EVERY_EXECUTOR.values(), ids=EVERY_EXECUTOR
+)
 any_executor = pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)
 one_by_one = pytest.mark.parametrize("make_executor", ONE_BY_ONE.values(), ids=ONE_BY_ONE)
 in_one_process = pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.cluster
 def test_loaders_lose_nothing(folder: Path, cassandra: ConnectionOptions) -> None:
-    names = "drivers' helper and csv", "concurrent-exec run", "concurrent-exec run, replica_set"
+    names = "drivers' helper and csv", "concurrent-exec run"
     node = f"{cassandra.contact_points[0]}:{cassandra.port}"
     chosen = [f"--loader={name}" for name in names]
     rows = run("loaders", folder, "--records=200", f"--contact-points={node}", *chosen)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concurrent_exec import BatchExecutor, Executor
-from tests.executors import any_executor
+from tests.executors import every_executor
 from tests.faults import unplaced
 from tests.schedule import (
     PACES,
@@ -25,7 +25,7 @@ from tests.schedule import (
 )
 
 
-@any_executor
+@every_executor
 @given(
     pace=PACES,
     plans=st.lists(PLANS, min_size=1, max_size=3),

@@ -20,7 +20,7 @@ import pytest
 from concurrent_exec import Executor, ExecutorShutdownError, Retry, RunClosedError
 from concurrent_exec.executors import threads as threads_module
 from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession, wait_until_quiet
-from tests.executors import EXECUTORS, any_executor, in_one_process
+from tests.executors import EXECUTORS, IN_ONE_PROCESS, any_executor, in_one_process
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -602,12 +602,12 @@ def run_script(script: str, *, interrupt: bool = False) -> subprocess.CompletedP
     prelude = """
         import itertools, sys, threading, time
         from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession
-        from tests.executors import EXECUTORS
-        make_executor = EXECUTORS[sys.argv[1]]
+        from tests.executors import IN_ONE_PROCESS
+        make_executor = IN_ONE_PROCESS[sys.argv[1]]
         """
     code = textwrap.dedent(prelude) + textwrap.dedent(script)
     outputs = []
-    for name in EXECUTORS:
+    for name in IN_ONE_PROCESS:
         process = subprocess.Popen(
             [sys.executable, "-c", code, name],
             stdout=subprocess.PIPE,
