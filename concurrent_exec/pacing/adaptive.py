@@ -190,12 +190,13 @@ class AdaptiveConcurrency:
     def _close(self) -> None:
         found = self._window.measure()
         self._ceiling.passed(self._window.attempts / self._limit)
-        self._trips.append(found.seconds)
         if found.concurrency < self._limit / 2 or not 0 < found.throughput < inf:
             # The application does not use the limit; or nothing succeeded, or took any time.
             self._last = None
             self._open()
-        elif self._tried is not None:
+            return
+        self._trips.append(found.seconds)
+        if self._tried is not None:
             self._judge(self._tried, found)
         elif self._is_slow(found):
             self._tried = found
