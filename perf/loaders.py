@@ -18,13 +18,12 @@ import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 import click
 
-from demo.data import PACKAGE, Flight
+from demo.data import Flight, flights_archive
 from perf import loader_peers, options, results
 from perf.servers import KEYSPACE, a_server, a_session
 
@@ -71,12 +70,8 @@ def key_values(records: int) -> Load:
 def flights(records: int | None) -> Load:
     """Take the flights, or so many of them, out of the package that brings them."""
     file = DATA / ("flights.csv" if records is None else f"flights-{records}.csv")
-    spec = PathFinder.find_spec(PACKAGE)
-    assert spec is not None
-    assert spec.submodule_search_locations
-    archive = Path(next(iter(spec.submodule_search_locations))) / "data" / "flights.csv.zip"
     DATA.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive) as packed:
+    with zipfile.ZipFile(flights_archive()) as packed:
         lines = packed.read("flights.csv").decode().splitlines(keepends=True)
     lines = lines if records is None else lines[: records + 1]
     file.write_text("".join(lines), encoding="utf-8")
