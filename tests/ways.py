@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from tests.conftest import OWN_CLUSTER, PROOF
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
+from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
+
+from concurrent_exec.connect import ConnectionOptions, connect
+from tests.conftest import OWN_CLUSTER, PROOF, REQUEST_TIMEOUT
 from tests.tls import Certificate
 
 
@@ -45,3 +51,20 @@ SOME_WAYS = _small("v4", "v5 tls")
 """For what is dear to do."""
 NEWEST_WAY = _small("v5")
 """For what the protocol's version decides, or nothing of these."""
+
+
+@contextmanager
+def session_by(
+    way: Way, cassandra: ConnectionOptions, keyspace: str, certificate: Certificate, **options: Any
+) -> Iterator[Any]:
+    """Connect in this way, with a profile as most services have; `options` are of the Cluster."""
+    policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=cassandra.local_dc or ""))
+    profile = ExecutionProfile(policy, request_timeout=REQUEST_TIMEOUT)
+    with connect(
+        cassandra,
+        keyspace=keyspace,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        **options,
+        **way.arguments(certificate),
+    ) as session:
+        yield session

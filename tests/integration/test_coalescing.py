@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
-from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.query import SimpleStatement
 
 from concurrent_exec import CallbackExecutor, CoalescingConnection, DirectExecutor, Retry
-from concurrent_exec.connect import ConnectionOptions, connect
-from tests.conftest import REQUEST_TIMEOUT
+from concurrent_exec.connect import ConnectionOptions
 from tests.integration.support import MakeExecutor, Rows, values
 from tests.tls import Certificate
-from tests.ways import WAYS
+from tests.ways import WAYS, session_by
 
 pytestmark = pytest.mark.cluster
 
@@ -34,15 +31,13 @@ def own(
     certificate: Certificate,
 ) -> Iterator[Any]:
     """A session whose connections coalesce, the control connection among them."""
-    policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=cassandra.local_dc or ""))
-    profile = ExecutionProfile(policy, request_timeout=REQUEST_TIMEOUT)
-    with connect(
+    with session_by(
+        WAYS[request.param],
         cassandra,
-        keyspace=keyspace,
+        keyspace,
+        certificate,
         connection_class=CoalescingConnection,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         idle_heartbeat_interval=1,
-        **WAYS[request.param].arguments(certificate),
     ) as session:
         yield session
 

@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
-from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
 from concurrent_exec import DirectExecutor
-from concurrent_exec.connect import ConnectionOptions, connect
+from concurrent_exec.connect import ConnectionOptions
 from tests.conftest import REQUEST_TIMEOUT
 from tests.integration.proxy import Proxy
 from tests.integration.support import Rows, session_through, values, wait_for
 from tests.integration.test_stopping import GONE
 from tests.tls import Certificate
-from tests.ways import NEWEST_WAY, Way
+from tests.ways import NEWEST_WAY, Way, session_by
 
 pytestmark = pytest.mark.cluster
 
@@ -32,14 +30,7 @@ def own(
     way: Way, cassandra: ConnectionOptions, keyspace: str, certificate: Certificate
 ) -> Iterator[Any]:
     """A session that the test may change."""
-    policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=cassandra.local_dc or ""))
-    profile = ExecutionProfile(policy, request_timeout=REQUEST_TIMEOUT)
-    with connect(
-        cassandra,
-        keyspace=keyspace,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        **way.arguments(certificate),
-    ) as session:
+    with session_by(way, cassandra, keyspace, certificate) as session:
         yield session
 
 

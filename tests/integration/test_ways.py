@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 from cassandra import InvalidRequest
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
-from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
 from concurrent_exec import DirectExecutor
 from concurrent_exec.connect import ConnectionOptions, connect
@@ -26,7 +24,7 @@ from tests.integration.test_errors import scattered
 from tests.integration.test_results import paged, partition
 from tests.integration.test_types import columns
 from tests.tls import Certificate
-from tests.ways import WAYS, Way
+from tests.ways import WAYS, Way, session_by
 
 __all__ = ["columns", "paged", "partition", "scattered"]
 pytestmark = pytest.mark.cluster
@@ -62,14 +60,7 @@ def keyspace(cassandra: ConnectionOptions, way: Way) -> Iterator[str]:
 def session(
     cassandra: ConnectionOptions, keyspace: str, way: Way, certificate: Certificate
 ) -> Iterator[Any]:
-    policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=cassandra.local_dc or ""))
-    profile = ExecutionProfile(policy, request_timeout=REQUEST_TIMEOUT)
-    with connect(
-        cassandra,
-        keyspace=keyspace,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        **way.arguments(certificate),
-    ) as connected:
+    with session_by(way, cassandra, keyspace, certificate) as connected:
         yield connected
 
 
