@@ -125,15 +125,16 @@ def test_those_of_executor_run_and_submit_hear_of_what_is_theirs(
 
 
 @any_executor
+@pytest.mark.parametrize("error", [Wrong, SystemExit])
 def test_one_that_raises_is_logged_once_and_left_out(
-    make_executor: MakeExecutor, caplog: pytest.LogCaptureFixture
+    make_executor: MakeExecutor, error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Breaks(Observer):
         calls = 0
 
         def on_settled(self, details: StatementSettled) -> None:
             self.calls += 1
-            raise Wrong
+            raise error
 
     breaks, seen = Breaks(), Recorder()
     with make_executor(ScriptedSession(at_once), observers=[breaks, seen]) as executor:

@@ -174,7 +174,9 @@ class Watch:
                 continue
             try:
                 self._context.run(getattr(observer, event), details)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # also SystemExit, which would end the thread that takes answers
                 seat.observer = None
                 log.exception("%s raised, and is left out from now on", type(observer).__name__)
 
