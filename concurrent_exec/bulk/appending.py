@@ -14,6 +14,24 @@ _HELD = 1 << 16
 """Bytes that are written in one go."""
 
 
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file that is written to, and return its descriptor; also an `opener` for `open`.
+
+    Nobody but the owner may read a file that is made: it has records as they were. A symbolic link
+    is not followed: whoever may put one into the folder would choose what file is overwritten.
+
+    Raises OSError, which names the file.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP and os.path.islink(path):
+            raise OSError(
+                errno.ELOOP, "is a symbolic link; name the file that it leads to", str(path)
+            ) from None
+        raise
+
+
 class InUseError(OSError):
     """Another process is writing the file."""
 
@@ -21,17 +39,16 @@ class InUseError(OSError):
 class Appender:
     """Writes bytes at the end of a file.
 
-    Nobody but the owner may read it: it has records as they were. It is locked, so two runs never
-    write the same.
+    It is locked, so two runs never write the same.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the file at `path`, made where it is not there.
 
-        Raises OSError; InUseError where another process has it open.
+        Raises OSError, as `open_private` does; InUseError where another process has it open.
         """
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from concurrent_exec.bulk.appending import open_private
 from concurrent_exec.bulk.errors import ChangedError, JournalError
 
 _FORMAT = 1
@@ -64,7 +65,7 @@ class Journal:
         state = {"format": _FORMAT, "identity": self._identity, **asdict(entry)}
         new = self.path.with_name(self.path.name + ".new")
         try:
-            with open(new, "w", encoding="utf-8", opener=_private) as file:
+            with open(new, "w", encoding="utf-8", opener=open_private) as file:
                 json.dump(state, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -119,10 +120,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Any:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cassandra.cqltypes import ListType, MapType, SetType, UserType, VectorType
 
-from concurrent_exec.bulk.appending import Appender
+from concurrent_exec.bulk.appending import Appender, open_private
 from concurrent_exec.bulk.journal import sync_folder
 from concurrent_exec.bulk.outputs.columns import Column
 from concurrent_exec.bulk.portable import to_text
@@ -76,13 +76,14 @@ class ParquetOutput:
         self.flush()
         new = self.path.with_name(self.path.name + ".new")
         # A stream without an end mark ends with its file.
-        with (
-            pa.OSFile(str(self._file.path), "rb") as source,
-            pq.ParquetWriter(new, self._schema) as writer,
-        ):
-            for batch in pa.ipc.open_stream(source):
-                writer.write_batch(batch)
-        with open(new, "rb") as made:
+        with open(new, "wb", opener=open_private) as made:
+            with (
+                pa.OSFile(str(self._file.path), "rb") as source,
+                pq.ParquetWriter(made, self._schema) as writer,
+            ):
+                for batch in pa.ipc.open_stream(source):
+                    writer.write_batch(batch)
+            made.flush()
             os.fsync(made.fileno())
         os.replace(new, self.path)
         sync_folder(self.path.parent)
