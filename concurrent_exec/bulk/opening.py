@@ -67,7 +67,13 @@ def open_files(
         if "output" in growing:
             path = path_of(options.get("output"))
             assert path is not None
-            output = make_output(path, columns, _format(options, path), growing["output"])
+            output = make_output(
+                path,
+                columns,
+                _format(options, path),
+                growing["output"],
+                guard_formulas=options.get("guard_formulas", False),
+            )
         opened.pop_all()
     return Files(journal, growing.get("failed"), output, growing.get("not_found")), entry
 

@@ -323,6 +323,7 @@ class BulkRun:
             "limit": options.get("limit"),
             "the output": [str(options.get("output")), options.get("output_format")],
             "with_keys": options.get("with_keys", False),
+            "guard_formulas": options.get("guard_formulas", False),
             "the input": self.source.fingerprint(),
         }
 
@@ -330,8 +331,9 @@ class BulkRun:
         options = self._options
         rows = row_columns(self.prepared)
         if options.get("output") is None:
-            if options.get("with_keys", False):
-                raise ValueError("with_keys is about the output: give one")
+            for name in ("with_keys", "guard_formulas"):
+                if options.get(name, False):
+                    raise ValueError(f"{name} is about the output: give one")
             return {}
         if not rows:
             raise BulkError("the statement brings no rows, so there is nothing to put out")

@@ -52,6 +52,10 @@ class BulkOptions(TypedDict, total=False):
     """Where rows go, in the order of the input; "-" for standard output."""
     output_format: str | None
     """"csv", "tsv", "jsonl" or "parquet"; by default what the output's name says."""
+    guard_formulas: bool
+    """Whether a text in CSV or TSV that a spreadsheet would take for a formula, as it begins with
+    one of = + - @, a tab or a carriage return, has a ' put before it: it is not read back as the
+    same then. False by default."""
     with_keys: bool
     """Whether the statement's parameters stand before each row, where it has no column of that
     name."""

@@ -165,6 +165,12 @@ _OUTPUT = [
         help="[default: what the output's name says; csv on standard output]",
     ),
     click.option(
+        "--guard-formulas",
+        is_flag=True,
+        help="Put a ' before each text in CSV that a spreadsheet would take for a formula; it is "
+        "not read back as the same then.",
+    ),
+    click.option(
         "--with-keys",
         is_flag=True,
         help="Put the statement's parameters before each row, where it has no such column.",
@@ -379,6 +385,7 @@ class Given:
             max_errors=self.max_errors,
             output=self.output,
             output_format=self.output_format,
+            guard_formulas=self.guard_formulas,
             with_keys=self.with_keys,
             not_found_file=self.not_found,
             checkpoint_interval=self.checkpoint_interval,

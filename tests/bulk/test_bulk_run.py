@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -255,6 +256,57 @@ def test_two_runs_never_write_the_same_file(tmp_path: Path) -> None:
         held.close()
 
 
+@pytest.mark.parametrize("name", ["failed_file", "output", "not_found_file", "checkpoint"])
+def test_a_symbolic_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    """Whoever may write into the folder must not choose what file is overwritten."""
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    output = tmp_path / "rows.csv"
+    path = output if name == "output" else tmp_path / name
+    # What becomes the checkpoint is written beside it.
+    link = tmp_path / "checkpoint.new" if name == "checkpoint" else path
+    link.symlink_to(precious)
+    session, read = reads_of(["=1"])
+    options: dict[str, Any] = {"output": output, name: path, "overwrite": True}
+    with pytest.raises(OSError, match="symbolic link") as raised:
+        run(session, read, [{"id": 1}], **options)
+    assert str(raised.value.filename).startswith(str(path))
+    assert precious.read_text() == "as it was"
+
+
+def test_a_link_in_the_place_of_what_becomes_parquet(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    (tmp_path / "rows.parquet.new").symlink_to(precious)
+    session, read = reads_of(["x"])
+    with pytest.raises(OSError, match="symbolic link"):
+        run(session, read, [{"id": 1}], output=tmp_path / "rows.parquet")
+    assert precious.read_text() == "as it was"
+
+
+def reads_of(texts: list[str]) -> tuple[ScriptedSession, Any]:
+    """Return a session whose reads bring these, with a number, and such a read."""
+    rows = [(-1, text) for text in texts]
+    session = ScriptedSession(lambda statement, parameters: Reply(rows=rows, at_once=True))
+    select = "SELECT n, v FROM t WHERE id = ?"
+    read = session.as_prepared(select, {"id": Int32Type}, partition_key=["id"])
+    read.result_metadata = [("k", "t", "n", Int32Type), ("k", "t", "v", UTF8Type)]
+    return session, read
+
+
+def test_formulas_are_guarded_on_request(tmp_path: Path) -> None:
+    output = tmp_path / "rows.csv"
+    texts = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "harmless", "a=1", ""]
+    session, read = reads_of(texts)
+    run(session, read, [{"id": 1}], output=output)
+    with output.open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [["-1", text] for text in texts]
+    run(session, read, [{"id": 1}], output=output, guard_formulas=True, overwrite=True)
+    with output.open(newline="") as file:
+        guarded = [f"'{text}" for text in texts[:6]] + texts[6:]
+        assert list(csv.reader(file))[1:] == [["-1", text] for text in guarded]
+
+
 def test_options_that_are_none() -> None:
     session, insert = session_of(at_once)
     wrong: Any
@@ -266,6 +318,7 @@ def test_options_that_are_none() -> None:
         {"limit": "1"},
         {"checkpoint_interval": 0},
         {"with_keys": True},
+        {"guard_formulas": True},
     ):
         with pytest.raises((TypeError, ValueError)):
             run(session, insert, records(1), **wrong)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +49,51 @@ class CsvOutput(_TextOutput):
     """CSV in UTF-8 with a header; null is empty, a collection is JSON."""
 
     def __init__(
-        self, path: Path, columns: Sequence[Column], appender: Appender, delimiter: str = ","
+        self,
+        path: Path,
+        columns: Sequence[Column],
+        appender: Appender,
+        *,
+        delimiter: str = ",",
+        guard_formulas: bool = False,
     ) -> None:
-        """Make one that appends to `appender`; the header comes first where that is empty."""
+        """Make one that appends to `appender`; the header comes first where that is empty.
+
+        guard_formulas: whether a text that a spreadsheet would take for a formula has a ' put
+            before it.
+        """
         super().__init__(path, appender)
-        self._text = io.StringIO(newline="")
-        self._writer = csv.writer(self._text, delimiter=delimiter, lineterminator="\n")
+        self._field = _guarded if guard_formulas else to_text
+        self._lines = _Lines()
+        # What is in a line's end is quoted within a field: so a carriage return must be in it.
+        self._writer = csv.writer(self._lines, delimiter=delimiter, lineterminator="\r\n")
         if not appender.length:
             self.add([[column.name for column in columns]])
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Take rows. Raises OSError."""
-        self._writer.writerows([to_text(value) for value in row] for row in rows)
-        self._file.write(self._text.getvalue().encode())
-        self._text.seek(0)
-        self._text.truncate()
+        self._writer.writerows(map(self._field, row) for row in rows)
+        self._file.write("".join(self._lines).encode())
+        self._lines.clear()
+
+
+class _Lines(list[str]):
+    """Lines as they are written, each ended by a line feed alone, as tools of Unix want it."""
+
+    def write(self, line: str) -> None:
+        self.append(f"{line[:-2]}\n")
+
+
+_BEGINS_FORMULA = tuple("=+-@\t\r")
+# From https://owasp.org/www-community/attacks/CSV_Injection, as is what is put before it.
+
+
+def _guarded(value: Any) -> str:
+    text = to_text(value)
+    # A number of Python's is none, with a minus before it or not.
+    if text.startswith(_BEGINS_FORMULA) and not isinstance(value, int | float | Decimal):
+        return f"'{text}"
+    return text
 
 
 class JsonLinesOutput(_TextOutput):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,7 @@ class Output(Protocol):
 
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -74,25 +75,27 @@ def growing_file(path: Path, output_format: str) -> Path:
 
 
 def make_output(
-    path: Path, columns: Sequence[Column], output_format: str, appender: Appender
+    path: Path,
+    columns: Sequence[Column],
+    output_format: str,
+    appender: Appender,
+    *,
+    guard_formulas: bool = False,
 ) -> Output:
     """Return the output to `path`, which grows in `appender`.
 
+    guard_formulas: of CSV and TSV, see `CsvOutput`.
+
     Raises MissingPackageError, which says what to install.
     """
-    return _MAKERS[output_format](path, columns, appender)
-
-
-def _parquet(path: Path, columns: Sequence[Column], appender: Appender) -> Output:
+    if output_format in _DELIMITERS:
+        delimiter = _DELIMITERS[output_format]
+        return CsvOutput(
+            path, columns, appender, delimiter=delimiter, guard_formulas=guard_formulas
+        )
+    if output_format == "jsonl":
+        return JsonLinesOutput(path, columns, appender)
     arrow("an output of Parquet")
     from concurrent_exec.bulk.outputs.parquet import ParquetOutput
 
     return ParquetOutput(path, columns, appender)
-
-
-_MAKERS: dict[str, Callable[[Path, Sequence[Column], Appender], Output]] = {
-    "csv": CsvOutput,
-    "tsv": lambda path, columns, appender: CsvOutput(path, columns, appender, delimiter="\t"),
-    "jsonl": JsonLinesOutput,
-    "parquet": _parquet,
-}
