@@ -41,7 +41,7 @@ endif
 # little more than half as long. The output of each comes whole when it has ended.
 AT_ONCE := $(MAKE) --no-print-directory --jobs --output-sync=target NO_STEPS=1
 
-.PHONY: help demo test test-oldest proof perf lint types format docs constraints clean FORCE \
+.PHONY: help demo test test-oldest proof perf lint types format docs constraints release audit clean FORCE \
 	check-tools check-python check-cassandra check-go $(TESTS) $(OLDEST) $(PROOFS) $(PERFS) $(TYPES)
 
 help: ## list these targets
@@ -114,6 +114,45 @@ constraints: check-python ## take the newest versions of everything that CI inst
 		mv .venv/newest.txt constraints/$$driver.txt || exit 1; \
 	done
 	rm -rf .venv/newest build
+
+# "build" makes the wheel of the source distribution, so that one is tried as well. From another folder,
+# because here the checkout would be imported and checked instead of what is installed.
+release: check-python ## build what is released into dist, and try it in clean environments
+	rm -rf build dist .venv/release .venv/released
+	$(PYTHON) -m venv .venv/release
+	.venv/release/bin/python -m pip install --quiet --constraint constraints/release.txt \
+		build mypy 'pyright[nodejs]' twine
+	.venv/release/bin/python -m build --outdir dist .
+	.venv/release/bin/twine check --strict dist/*
+	$(PYTHON) -m venv .venv/released
+	.venv/released/bin/python -m pip install --quiet dist/*.whl
+	cd tests/outside && ../../.venv/released/bin/python -c 'import concurrent_exec' 2>&1 | grep pip
+	for driver in $(DRIVERS); do \
+		for version in '==$(OLDEST_VERSION)' '>=$(OLDEST_VERSION)'; do \
+			rm -rf .venv/released && \
+			$(PYTHON) -m venv .venv/released && \
+			.venv/released/bin/python -m pip install --quiet \
+				"$$(echo dist/*.whl)[$$driver,cli]" "$$driver-driver$$version" && \
+			.venv/released/bin/python -m pip check && \
+			( cd tests/outside && \
+			  ../../.venv/released/bin/python use.py && \
+			  ../../.venv/released/bin/concurrent-exec --version && \
+			  ../../.venv/release/bin/mypy --strict --config-file= --cache-dir=/dev/null \
+				--disable-error-code=import-untyped \
+				--python-executable=../../.venv/released/bin/python use.py && \
+			  ../../.venv/release/bin/pyright --pythonpath ../../.venv/released/bin/python use.py \
+			) || exit 1; \
+		done; \
+	done
+	rm -rf build .venv/released
+
+audit: check-python ## look for known flaws of everything that CI installs
+	rm -rf .venv/release
+	$(PYTHON) -m venv .venv/release
+	.venv/release/bin/python -m pip install --quiet pip-audit
+	for file in constraints/*.txt; do \
+		.venv/release/bin/pip-audit --strict --no-deps --disable-pip --requirement $$file || exit 1; \
+	done
 
 clean: ## remove all that make and the tools have made
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
