@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from concurrent_exec import BatchExecutor, Executor
-from tests.executors import every_executor
+from examples.pool_executor import PoolExecutor
+from tests.executors import EVERY_EXECUTOR
 from tests.faults import unplaced
 from tests.schedule import (
     PACES,
@@ -24,8 +26,11 @@ from tests.schedule import (
     chooser,
 )
 
+# With the one of CONTRIBUTING.md, which shows how one is added.
+EXECUTORS = EVERY_EXECUTOR | {"example": PoolExecutor}
 
-@every_executor
+
+@pytest.mark.parametrize("make_executor", EXECUTORS.values(), ids=EXECUTORS)
 @given(
     pace=PACES,
     plans=st.lists(PLANS, min_size=1, max_size=3),

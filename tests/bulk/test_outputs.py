@@ -14,7 +14,7 @@ from concurrent_exec.bulk.appending import Appender
 from concurrent_exec.bulk.outputs import Column, make_output
 
 # What a database can't have: half of a character.
-TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n\t,;"\'\\\0 '))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n\t,;\"'\\\0 "))
 
 
 @given(

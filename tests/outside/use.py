@@ -79,4 +79,5 @@ def main() -> Literal["done"]:
 
 
 if __name__ == "__main__":
-    print(f"{main()}: concurrent-exec {concurrent_exec.__version__}, driver {cassandra.__version__}")
+    versions = f"concurrent-exec {concurrent_exec.__version__}, driver {cassandra.__version__}"
+    print(f"{main()}: {versions}")
