@@ -9,43 +9,18 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import concurrent_exec
+from tests.imports import FRONT, ROOMS, imported
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "concurrent_exec"
 COMMAND = "concurrent_exec_command.py"
 
-# From the top of the house down; a room imports only itself and rooms before it. `connect` comes
-# before `cluster`, because it opens sessions to any cluster, whoever started that.
-ROOMS = (
-    "model",
-    "sink",
-    "pacing",
-    "retry",
-    "run",
-    "testing",
-    "drivers",
-    "executors",
-    "compat",
-    "aio",
-    "observers",
-    "bulk",
-    "distributed",
-    "comparing",
-    "cqlshrc",
-    "connect",
-    "cluster",
-    "cli",
-    "__main__",
-)
-# The package's own front, which gathers what the rooms offer.
-FRONT = ("__init__", "_version")
 # For users' tests and for ours: product code that needs it has its parts in the wrong room.
 NOT_FOR_US = "testing"
 
@@ -181,34 +156,6 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
 
 
 # --- imports point one way ------------------------------------------------------------------
-
-
-def imported(tree: ast.AST, here: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...], str]]:
-    """Line, module and name ("" for the module itself) of every import, wherever it stands.
-
-    Those in functions and under TYPE_CHECKING count: who knows whom is the question, not when.
-    `here` is the package that relative imports start from.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, tuple(alias.name.split(".")), ""
-        elif isinstance(node, ast.ImportFrom):
-            module = tuple(node.module.split(".")) if node.module else ()
-            if node.level:
-                module = here[: len(here) - node.level + 1] + module
-            for alias in node.names:
-                yield node.lineno, module, alias.name
-        elif isinstance(node, ast.Call) and node.args:
-            called = node.func
-            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-            first = node.args[0]
-            if (
-                name in ("import_module", "__import__")
-                and isinstance(first, ast.Constant)
-                and isinstance(first.value, str)
-            ):
-                yield node.lineno, tuple(first.value.split(".")), ""
 
 
 def offered_by_front(package: Path) -> dict[str, str]:
