@@ -3,7 +3,7 @@
 
 # Two environments, because both drivers install the package "cassandra".
 DRIVERS := cassandra scylla
-EXTRAS := bulk,cli,compare,demo,histogram,opentelemetry,perf,progress,prometheus,service,test
+EXTRAS := bulk,cli,compare,demo,docs,histogram,opentelemetry,perf,progress,prometheus,service,test
 
 # Which interpreter the environments are made with; another one makes them anew.
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
@@ -27,7 +27,7 @@ PERFS := $(DRIVERS:%=perf-%)
 TYPES := $(DRIVERS:%=types-%)
 OLDEST := $(DRIVERS:%=test-oldest-%)
 OLDEST_VERSION := 3.29.0
-TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo examples perf)
+TYPED := $(wildcard concurrent_exec concurrent_exec_command.py tests demo docs examples perf)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -41,7 +41,8 @@ endif
 # little more than half as long. The output of each comes whole when it has ended.
 AT_ONCE := $(MAKE) --no-print-directory --jobs --output-sync=target NO_STEPS=1
 
-.PHONY: help demo test test-oldest proof perf lint types format docs constraints release audit clean FORCE \
+.PHONY: help demo test test-oldest proof perf lint types format docs site constraints release audit \
+	clean FORCE \
 	check-tools check-python check-cassandra check-go $(TESTS) $(OLDEST) $(PROOFS) $(PERFS) $(TYPES)
 
 help: ## list these targets
@@ -51,7 +52,7 @@ help: ## list these targets
 demo: $(if $(CONCURRENT_EXEC_CONTACT_POINTS),check-python,check-tools) .venv/cassandra/complete ## load real rows into a real Cassandra and read them back (DEMO_ARGS=...)
 	.venv/cassandra/bin/python demo/flights.py $(DEMO_ARGS)
 
-test: check-tools check-go lint types ## lint, check types and run all tests on both drivers (PYTEST_ARGS=...)
+test: check-tools check-go lint types site ## lint, check types, build the site and run all tests on both drivers (PYTEST_ARGS=...)
 	+@$(AT_ONCE) $(TESTS) || { \
 		echo 'make: tests that failed, of which more is said above:' >&2; \
 		grep -s : $(DRIVERS:%=.pytest_cache/%/v/cache/lastfailed) /dev/null >&2; \
@@ -98,8 +99,13 @@ format: .venv/cassandra/complete ## put the code into format
 	.venv/cassandra/bin/ruff check --fix .
 	.venv/cassandra/bin/ruff format .
 
-docs: .venv/cassandra/complete ## write the pages that are made from the code
+docs: .venv/cassandra/complete ## write the pages that are made from the code, build the site into build/docs
 	.venv/cassandra/bin/python -m concurrent_exec.cli.reference docs/run.md
+	$(MAKE) --no-print-directory site
+
+site: .venv/cassandra/complete # a warning is an error
+	.venv/cassandra/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+		--doctree-dir build/doctrees docs build/docs
 
 constraints: check-python ## take the newest versions of everything that CI installs
 	for driver in $(DRIVERS); do \

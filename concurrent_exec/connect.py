@@ -24,6 +24,8 @@ from typing import Any
 
 from concurrent_exec.cqlshrc import read_cqlshrc
 
+__all__ = ["ConfigurationError", "ConnectionOptions", "connect", "parse_contact_points"]
+
 DEFAULT_PORT = 9042
 PREFIX = "CONCURRENT_EXEC_"
 

@@ -41,7 +41,7 @@ _READERS: Mapping[Format, Callable[[File, ReadingOptions], Reader]] = {
 def open_source(paths: Sequence[str], options: ReadingOptions | None = None) -> Source:
     """Return the records of the files at `paths`, in this order, as one input.
 
-    A path may be a pattern, such as "data/*.csv", for all files that it fits, by name, or "-" for
+    A path may be a pattern, such as `data/*.csv`, for all files that it fits, by name, or "-" for
     standard input. Files that are compressed with gzip or zstd are known by what is in them.
 
     Raises InputError where a file is not there or can't be read, or does not tell what it is.
