@@ -41,15 +41,17 @@ TABLES = (
 )
 ROWS = [(number, f"user {number}") for number in range(200)]
 
-# What a shell does with lines that are for the reader's machine. That the command has such a
-# subcommand is seen to all the same.
+# Lines that install and start things are for the reader's machine.
 SHELL = """
 set -euo pipefail
-make() { :; }; pip() { :; }; uvicorn() { :; }; python() { :; }
+make() { :; }; pip() { :; }; uvicorn() { :; }; python() { :; }; python3() { :; }
+.() { :; }
 concurrent-exec() {
-    if [ "$1" != cassandra ]; then command concurrent-exec "$@"; return; fi
-    command concurrent-exec cassandra "$2" --help >/dev/null
-    if [ "$2" = start ]; then echo "$CONCURRENT_EXEC_CONTACT_POINTS"; fi
+    if [ "$1" != cassandra ]; then
+        command concurrent-exec "$@"
+    elif [ "$2" = start ]; then
+        echo "$CONCURRENT_EXEC_CONTACT_POINTS"
+    fi
 }
 """
 
@@ -210,7 +212,6 @@ def test_the_samples_of_a_page(page: Path, run: Callable[[str, Path], int]) -> N
         ("```python\nsession.execute('SELECT nothing FROM shop.users')\n```", Exception),
         ("<!-- invisible-code-block: python\nassert insert is None\n-->", AssertionError),
         ("```shell\nconcurrent-exec run 'SELECT' none.csv\n```", AssertionError),
-        ("```shell\nconcurrent-exec cassandra begin\n```", AssertionError),
         ("```python\nawait 1\n```", TypeError),
     ],
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import click
 import pytest
 
+from concurrent_exec.cli.app import app
 from docs.site import choices, commands, docstrings, flow, names, rooms
 from perf.ways import WAYS
 from tests.imports import ROOMS
@@ -146,6 +150,52 @@ def test_the_ways_of_the_choices_are_measured() -> None:
 def test_the_way_of_a_statement_is_drawn_by_the_names_of_the_code() -> None:
     ElementTree.fromstring(flow.picture())
     assert ">Gate.take</text>" in flow.picture()
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_every_extra_that_a_page_names_is_there() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    there = {*config["options.extras_require"], "..."}
+    for page in pages():
+        for extras in re.findall(r"(?:concurrent-exec|'\.)\[([\w,.]+)\]", page.read_text()):
+            assert set(extras.split(",")) <= there, (page, extras)
+
+
+def unknown_words(line: str) -> list[str]:
+    """Return what of a line of a shell is no command or option of ours."""
+    command: click.Command = app
+    words = iter(shlex.split(line, comments=True)[1:])
+    unknown = []
+    for word in words:
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            if word not in command.commands:
+                return [word]
+            command = command.commands[word]
+        elif word.startswith("--"):
+            known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+            unknown += [word] if word not in known | {"--help"} else []
+        elif word in ("|", ">"):
+            break
+    return unknown
+
+
+def test_every_command_that_a_page_shows_has_such_options() -> None:
+    lines = [
+        (page, line)
+        for page in pages()
+        for line in re.findall(
+            r"^(?: {4})?(concurrent-exec .*)", page.read_text().replace("\\\n", ""), re.MULTILINE
+        )
+        if line.count("'") % 2 == 0
+    ]
+    assert len(lines) > 20
+    assert [(page, line) for page, line in lines if unknown_words(line)] == []
+    assert unknown_words("concurrent-exec cassandra begin") == ["begin"]
+    assert unknown_words("concurrent-exec run 'INSERT' x.csv --jump 3") == ["--jump"]
 
 
 @pytest.mark.parametrize("command", ["run", "compare", "cassandra start", "cassandra stop"])
