@@ -10,9 +10,12 @@ from pathlib import Path
 
 import click
 import pytest
+from cassandra import InvalidRequest
+from cassandra.cluster import NoHostAvailable
 from click.testing import CliRunner
 
 from concurrent_exec import cli
+from concurrent_exec.cli.errors import in_words
 from concurrent_exec.cli.group import SuggestingGroup
 from concurrent_exec.cli.options import connection_options
 from concurrent_exec.cluster import LocalCassandra
@@ -323,3 +326,18 @@ def test_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not answers_cql(address, 9142)
     assert run("cassandra", "status")[0] == 3
     assert list(tmp_path.rglob("*")) == [tmp_path / "concurrent-exec"]
+
+
+# --- what went wrong, in words ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (NoHostAvailable("none", {"127.0.0.1:9042": OSError("refused")}), "--contact-points"),
+        (NoHostAvailable("none", {"127.0.0.1:9042": OSError("refused")}), "cassandra start"),
+        (InvalidRequest("No keyspace has been specified. USE a keyspace"), "--keyspace"),
+    ],
+)
+def test_an_error_says_what_to_do(error: Exception, hint: str) -> None:
+    assert hint in in_words(error)

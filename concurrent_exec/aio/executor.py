@@ -37,7 +37,10 @@ class AsyncExecutor(Generic[R]):
     def __init__(self, executor: Executor[R]) -> None:
         """Make the asyncio face of `executor`; raises TypeError where that is none."""
         if not isinstance(executor, Executor):
-            raise TypeError(f"executor must be an Executor, not {type(executor).__name__}")
+            raise TypeError(
+                "executor must be an Executor, such as CallbackExecutor(session), "
+                f"not {type(executor).__name__}"
+            )
         self._executor = executor
         self._errands = Errands()
         self._launch = self._errands.once(executor._launch_safely)

@@ -87,8 +87,18 @@ def _no_column(
     free = [name for name in columns if name not in markers and name not in chosen.values()]
     words = ", ".join(f"{name!r}{_meant(name, free)}" for name in missing)
     marker, whom = ("marker", "it") if len(missing) == 1 else ("markers", "them")
+    said = f"no column for the {marker} {words}"
+    if any(name[:1].isdigit() for name in columns):
+        # Not what it has: they are values, by all appearance.
+        return (
+            f"{said}: the first record looks like no header; if it is none say so (--no-header), "
+            f"else map a column to {whom}"
+        )
+    if len(columns) == 1 and (delimiters := set(columns[0]) & set(";\t|")):
+        (delimiter, *_) = sorted(delimiters)
+        whom += f", or name the delimiter (is it {delimiter!r}?),"
     return (
-        f"no column for the {marker} {words}: there are {', '.join(columns) or 'none'}; "
+        f"{said}: there are {', '.join(columns) or 'none'}; "
         f"map a column to {whom} if another one is meant"
     )
 

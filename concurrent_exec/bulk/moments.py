@@ -56,6 +56,10 @@ class Timestamp(Conversion):
             return self._since_epoch(datetime(value.year, value.month, value.day))
         return self._number(self._integer.value(value))
 
+    def refusal(self, error: Exception) -> str:
+        """See `Conversion`."""
+        return _refusal(super().refusal(error), error, self._format or "of ISO 8601")
+
     def _number(self, number: int) -> int:
         return self._integer.value(number * self._factor // self._divisor)
 
@@ -93,6 +97,15 @@ class Day(Conversion):
         if isinstance(value, datetime) and value.time() != time():
             raise self.wrong("without a time of day")
         return _day(value)
+
+    def refusal(self, error: Exception) -> str:
+        """See `Conversion`."""
+        return _refusal(super().refusal(error), error, self._format or "YYYY-MM-DD")
+
+
+def _refusal(said: str, error: Exception, form: str) -> str:
+    """Name the form where a text was not in it: what `strptime` and `fromisoformat` raise."""
+    return f"{said}, in the form {form}" if type(error) is ValueError else said
 
 
 def _day(day: date) -> Date:

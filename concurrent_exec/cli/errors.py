@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 import click
-from cassandra import DriverException, UnresolvableContactPoints
+from cassandra import DriverException, InvalidRequest, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.protocol import ErrorMessage
@@ -27,6 +27,11 @@ EXPECTED = (
     UnresolvableContactPoints,
 )
 
+_ELSEWHERE = (
+    ". Where the cluster is say --contact-points or CONCURRENT_EXEC_CONTACT_POINTS; "
+    "`concurrent-exec cassandra start` starts one here"
+)
+
 
 class Refused(click.ClickException):
     """What was asked for can't be done; the message says why, and nothing was done."""
@@ -45,7 +50,9 @@ def in_words(error: Exception) -> str:
     if isinstance(error, NoHostAvailable):
         reasons = error.errors.items() if isinstance(error.errors, dict) else ()
         hosts = "; ".join(f"{host}: {reason}" for host, reason in reasons)
-        return f"can't connect: {hosts or error}"
+        return f"can't connect: {hosts or error}{_ELSEWHERE}"
+    if isinstance(error, InvalidRequest) and "No keyspace has been specified" in str(error):
+        return f"{error}: name it with the table, or give --keyspace"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)

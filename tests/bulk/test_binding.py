@@ -63,6 +63,8 @@ def test_a_marker_that_is_named_twice_is_given_its_column_twice() -> None:
         (["id", "nme"], {}, r"for the marker 'name' \(is it 'nme'\?\): there are id, nme; map "),
         (["Id", "NAME"], {}, r"markers 'id' \(is it 'Id'\?\), 'name' \(is it 'NAME'\?\): there "),
         ([], {}, "no column for the markers 'id', 'name': there are none; "),
+        (["7", "Ann"], {}, "'id', 'name': the first record looks like no header; if it is none"),
+        (["id;name"], {}, r"there are id;name; map a column to them, or name .* \(is it ';'\?\)"),
         (["id"], {"id": "name"}, "no column for the marker 'id': there are id; "),
         (["id", "name"], {"nam": "name"}, r"no column is called 'nam' \(is it 'name'\?\): there"),
         (["id", "name"], {"name": "nam"}, r"no marker is called 'nam' \(is it 'name'\?\): there"),
