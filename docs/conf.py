@@ -31,6 +31,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 autodoc_typehints = "both"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
+autoclass_content = "both"  # what a class is, and what it is made with
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_class_signature = "mixed"
 
@@ -58,12 +59,18 @@ nitpick_ignore = [
 if not (Path(__file__).parent / "perf" / "ways.svg").exists():
     suppress_warnings = ["image.not_readable"]
 
-_OUTSIDE = re.compile(r"\]\((\.\./[^)#]+\.md)\)")
+_UP = re.compile(r"\]\((\.\./[^)#]+\.md)\)")
 
 
 def link_outside(app: Any, docname: str, source: list[str]) -> None:
     """Hand out pages that are outside of this folder as files, as links to code do."""
-    source[0] = _OUTSIDE.sub(r"](path:\1)", source[0])
+    here = Path(app.srcdir).resolve()
+
+    def link(found: re.Match[str]) -> str:
+        page = (here / docname).parent / found[1]
+        return found[0] if page.resolve().is_relative_to(here) else f"](path:{found[1]})"
+
+    source[0] = _UP.sub(link, source[0])
 
 
 def make_pages(app: Any) -> None:
