@@ -161,7 +161,7 @@ audit: check-python ## look for known flaws of everything that CI installs
 	done
 
 clean: ## remove all that make and the tools have made
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/made *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # "complete" comes last: what was stopped half-way is not taken for an environment, but made anew.

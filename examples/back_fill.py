@@ -6,6 +6,7 @@
 The table is read by ranges of tokens, some at a time, and each row that comes is written. As
 results come in the order of the input, a range is done when that of its last row has come; this is
 noted in back_fill.done. After a crash or Ctrl-C the same command does the ranges not noted there.
+Without that file it begins anew.
 """
 
 from __future__ import annotations
