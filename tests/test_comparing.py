@@ -172,7 +172,7 @@ def test_options_go_to_the_session_and_the_levels_to_the_executors(
 
 
 def test_what_fits_is_tried_by_default_with_threads_bounded() -> None:
-    found = compare(at_once(), READ, [(1,)], statements_per_go=1, rounds=1)
+    found = compare(at_once(), READ, [(1,)], statements_per_go=CONCURRENCIES[-1], rounds=1)
     levels: dict[str, list[int]] = {}
     for each in found.rows:
         levels.setdefault(each.executor, []).append(each.concurrency)
@@ -180,6 +180,14 @@ def test_what_fits_is_tried_by_default_with_threads_bounded() -> None:
         "callback": list(CONCURRENCIES),
         "thread": [level for level in CONCURRENCIES if level <= MOST_THREADS],
     }
+
+
+def test_no_more_in_flight_is_tried_by_default_than_there_are_statements() -> None:
+    found = compare(at_once(), READ, [(1,)], statements_per_go=150, rounds=1)
+    levels = {each.concurrency for each in found.rows}
+    assert levels == {level for level in CONCURRENCIES if level <= 150}
+    few = compare(at_once(), READ, [(1,)], statements_per_go=1, rounds=1)
+    assert {each.concurrency for each in few.rows} == {CONCURRENCIES[0]}
 
 
 def test_levels_that_are_named_hold_for_threads_too() -> None:

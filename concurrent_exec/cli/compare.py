@@ -49,7 +49,8 @@ def _levels(
     "levels",
     callback=_levels,
     metavar="N,N,...",
-    help="Statements in flight to try. [default: 10,30,100,300,1000; threads up to 100]",
+    help="Statements in flight to try. [default: 10,30,100,300,1000, up to --statements; threads "
+    "up to 100]",
 )
 @click.option(
     "--executor",

@@ -82,8 +82,8 @@ def compare(
     executors: names, or a mapping of names of yours to what makes an executor, such as
         `{"mine": functools.partial(CallbackExecutor, retry=Retry())}`. By default all that fit
         the session and change nothing but the speed.
-    concurrencies: how many in flight to try. By default `CONCURRENCIES`, of which "thread" is
-        tried with no more than `MOST_THREADS`.
+    concurrencies: how many in flight to try. By default those of `CONCURRENCIES` that a go has
+        enough statements for, of which "thread" is tried with no more than `MOST_THREADS`.
     statements_per_go: how many statements each executor at each concurrency runs at a time.
     rounds: how often each is measured; medians and spreads are over these.
     report: told before each turn what comes.
@@ -100,7 +100,7 @@ def compare(
     positive_int("rounds", rounds)
     pairs = _pull(statements, parameters, count)
     statement = None if parameters is None else statements
-    ways = _ways(session, statement, executors, concurrencies)
+    ways = _ways(session, statement, executors, concurrencies, count)
     turns = rounds + _WARM_UP
     if not options.get("assume_idempotent", False):
         times = _WARM_UP * count + rounds * (count + min(count, TIMED_AT_MOST))
@@ -157,6 +157,7 @@ def _ways(
     statement: Any,
     executors: Sequence[str] | Mapping[str, MakeExecutor] | None,
     concurrencies: Sequence[int] | None,
+    count: int,
 ) -> dict[tuple[str, int], MakeExecutor]:
     """Return what makes the executor of each (name, concurrency)."""
     if executors is None:
@@ -168,7 +169,11 @@ def _ways(
         if isinstance(executors, Mapping)
         else {name: STRATEGIES[one_of("executors", name, tuple(STRATEGIES))] for name in executors}
     )
-    levels = CONCURRENCIES if concurrencies is None else tuple(sorted(set(concurrencies)))
+    if concurrencies is None:
+        lowest, *others = CONCURRENCIES
+        levels: tuple[int, ...] = (lowest, *(level for level in others if level <= count))
+    else:
+        levels = tuple(sorted(set(concurrencies)))
     for name, values in (("executors", makes), ("concurrencies", levels)):
         if not values:
             raise ValueError(f"{name} must have at least one item, not none")
