@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from concurrent_exec.retry.cql import Token, tokens
 from concurrent_exec.retry.statements import (
@@ -44,6 +45,18 @@ class Shape:
     collections: tuple[int, ...]
     """The markers of a list, set or map, whose values may become many cells."""
 
+    def weight(self, bytes_of_values: int, values: Sequence[Any]) -> int:
+        """Return how many bytes the server counts for a write, or more.
+
+        values: as they are serialised; those of lists, sets and maps may be null or not set.
+        """
+        # What Cassandra holds against batch_size_warn_threshold is `dataSize` of its mutations: of
+        # each cell the value, and timestamp, TTL and time of deletion. Keys count less there.
+        if self.collections:
+            elements = sum([_elements(values[index]) for index in self.collections])
+            bytes_of_values += elements * ELEMENT_BYTES
+        return self.bytes + self.times * bytes_of_values
+
     @classmethod
     def of(cls, prepared: Any, tables: Any) -> Shape | None:
         """Return the shape of a prepared statement, or None of one that goes alone.
@@ -75,6 +88,35 @@ class Shape:
                 if column.type.typename in _COLLECTIONS
             ),
         )
+
+
+class Shapes:
+    """Finds the shapes of a session's prepared statements, and remembers them."""
+
+    def __init__(self, metadata: Any) -> None:
+        """Find them by the cluster's metadata."""
+        self._metadata = metadata
+        self._shapes: WeakKeyDictionary[Any, Shape | None] = WeakKeyDictionary()
+
+    def of(self, prepared: Any) -> Shape | None:
+        """Return the shape of a prepared statement, or None of one that goes alone."""
+        try:
+            return self._shapes[prepared]
+        except KeyError:
+            pass
+        columns = prepared.column_metadata
+        keyspace = self._metadata.keyspaces.get(columns[0].keyspace_name) if columns else None
+        tables = None if keyspace is None else keyspace.tables
+        shape = Shape.of(prepared, tables)
+        # Metadata may come late, of a table that somebody else has just made; or never at all.
+        if shape is None or shape.table[1] in (tables or ()) or not self._metadata.keyspaces:
+            self._shapes[prepared] = shape
+        return shape
+
+
+def _elements(value: Any) -> int:
+    """How many elements a serialised list, set or map has (native protocol, from version 3 on)."""
+    return int.from_bytes(value[:4], "big") if isinstance(value, bytes) else 0
 
 
 def _fields(columns: Any) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from cassandra.query import (
-    UNSET_VALUE,
     BatchStatement,
     BatchType,
     BoundStatement,
@@ -15,15 +13,17 @@ from cassandra.query import (
 )
 
 from concurrent_exec.drivers.keys import partition_key
-from concurrent_exec.drivers.shapes import ELEMENT_BYTES, Shape
+from concurrent_exec.drivers.shapes import Shapes
 from concurrent_exec.model import NoKeyError
+from concurrent_exec.run import Job
 
 
 class Write(NamedTuple):
-    """A statement, bound where it may go with others, and what it touches."""
+    """A statement, bound where that can be done, and what it touches."""
 
     bound: Any
-    """The BoundStatement; None for a statement that goes alone."""
+    """A BoundStatement, or what has a method `bound_statement` that makes one. None where there is
+    none, or the driver says what is wrong with it as it is sent."""
     partition: Hashable
     """Keyspace, table and routing key; None where it can't be told."""
     row: Hashable
@@ -31,11 +31,12 @@ class Write(NamedTuple):
     bytes: int
     """How many bytes the server counts for it, or more."""
     marks: Hashable
-    """What a batch has once for all its statements, and so must be the same in each of them."""
+    """What a batch has once for all its statements, and so must be the same in each of them; None
+    for a statement that goes alone."""
 
 
 class Writes:
-    """Looks at statements for one session, and remembers the prepared ones."""
+    """Looks at the statements of one session, and binds them as the driver does."""
 
     def __init__(self, session: Any) -> None:
         """Raises TypeError where the session does not lead to the cluster's metadata."""
@@ -46,20 +47,21 @@ class Writes:
                 f"{type(session).__name__} has no cluster.metadata"
             )
         self._metadata = metadata
-        self._shapes: WeakKeyDictionary[Any, Shape | None] = WeakKeyDictionary()
+        self.shapes = Shapes(metadata)
 
-    def look(self, statement: Any, parameters: Any) -> Write:
+    def look(self, job: Job) -> Write:
         """Say what is known of a statement. Never raises: sending it brings what is wrong."""
+        statement, parameters = job.statement, job.parameters
         bound = None
         if isinstance(statement, PreparedStatement):
             try:
                 bound = statement.bind(parameters)
             except Exception:  # it fails when it is sent, alone, and has touched nothing
                 return Write(None, object(), None, 0, None)
-            shape = self._shape(statement)
+            shape = self.shapes.of(statement)
         elif isinstance(statement, BoundStatement) and not parameters:
             bound = statement
-            shape = self._shape(statement.prepared_statement)
+            shape = self.shapes.of(statement.prepared_statement)
         if bound is None or shape is None or bound.custom_payload:
             return Write(None, _partition(bound or statement), None, 0, None)
         key = bound.routing_key
@@ -70,7 +72,7 @@ class Writes:
             bound,
             (*shape.table, key),
             None if shape.row is None else tuple([values[index] for index in shape.row]),
-            _weight(shape, values),
+            shape.weight(sum([len(value) for value in values if isinstance(value, bytes)]), values),
             (
                 bound.keyspace,
                 bound.consistency_level,
@@ -85,24 +87,14 @@ class Writes:
         bound = write.bound
         return frozenset(self._metadata.get_replicas(bound.keyspace, bound.routing_key))
 
-    def _shape(self, prepared: PreparedStatement) -> Shape | None:
-        try:
-            return self._shapes[prepared]
-        except KeyError:
-            pass
-        columns = prepared.column_metadata
-        keyspace = self._metadata.keyspaces.get(columns[0].keyspace_name) if columns else None
-        tables = None if keyspace is None else keyspace.tables
-        shape = Shape.of(prepared, tables)
-        # Metadata may come late, of a table that somebody else has just made; or never at all.
-        if shape is None or shape.table[1] in (tables or ()) or not self._metadata.keyspaces:
-            self._shapes[prepared] = shape
-        return shape
 
-
-def batch_of(writes: list[Write]) -> BatchStatement:
+def batch_of(writes: Sequence[Write]) -> BatchStatement:
     """Return one UNLOGGED BatchStatement of writes whose marks are the same."""
-    first = writes[0].bound
+    statements = [
+        write.bound if isinstance(write.bound, BoundStatement) else write.bound.bound_statement()
+        for write in writes
+    ]
+    first = statements[0]
     batch = BatchStatement(
         BatchType.UNLOGGED,
         retry_policy=first.retry_policy,
@@ -110,8 +102,8 @@ def batch_of(writes: list[Write]) -> BatchStatement:
         serial_consistency_level=first.serial_consistency_level,
     )
     batch.is_idempotent = first.is_idempotent
-    for write in writes:
-        batch.add(write.bound)
+    for statement in statements:
+        batch.add(statement)
     return batch
 
 
@@ -120,18 +112,3 @@ def _partition(statement: Any) -> Hashable:
         return partition_key(statement, None)
     except NoKeyError:
         return None
-
-
-def _weight(shape: Shape, values: list[Any]) -> int:
-    # What Cassandra holds against batch_size_warn_threshold is `dataSize` of its mutations: of
-    # each cell the value, and timestamp, TTL and time of deletion. Keys count less there.
-    weight = sum([len(value) for value in values if value is not None and value is not UNSET_VALUE])
-    for index in shape.collections:
-        value = values[index]
-        if value is not None and value is not UNSET_VALUE:
-            weight += _elements(value) * ELEMENT_BYTES
-    return shape.bytes + shape.times * weight
-
-
-def _elements(value: bytes) -> int:
-    return int.from_bytes(value[:4], "big")  # native protocol, from version 3 on

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
 from concurrent_exec.drivers import Write, Writes, batch_of
+from concurrent_exec.drivers.direct import Outgoing, Succeeded, Wire, open_wire
 from concurrent_exec.executors._groups import Item, grouped
 from concurrent_exec.executors._linger import Linger
-from concurrent_exec.executors.callback import A_STRETCH, CallbackExecutor
-from concurrent_exec.model import Clock, Limiter, Observer, RetryPolicy, Session
+from concurrent_exec.executors._wired import WiredExecutor
+from concurrent_exec.executors.callback import A_STRETCH
+from concurrent_exec.model import (
+    Clock,
+    Limiter,
+    Observer,
+    RetryPolicy,
+    Session,
+    UnknownDriverError,
+)
 from concurrent_exec.model.options import NOT_SET, number, one_of, positive_int
-from concurrent_exec.run import Job, succeed_all
+from concurrent_exec.run import Job, Message, succeed_all
 from concurrent_exec.run.interrupts import interrupted
 
 R = TypeVar("R")
@@ -20,7 +29,7 @@ R = TypeVar("R")
 BatchMode = Literal["partition_key", "replica_set"]
 
 
-class BatchExecutor(CallbackExecutor[R]):
+class BatchExecutor(WiredExecutor[R]):
     """Sends prepared writes together, in UNLOGGED batches; all else alone, as it comes.
 
     An INSERT, UPDATE or DELETE goes with others if it is prepared, or bound, with a marker for
@@ -87,6 +96,7 @@ class BatchExecutor(CallbackExecutor[R]):
         gate = self._gate
         self._linger = Linger(gate, number("linger", linger, at_least=0), lambda: gate.limit // 2)
         self._writes = Writes(session)
+        self._wire: Wire | None = _wire_of(session, gate.clock)
         self._sender = Lock()
         self._has_more = False
 
@@ -116,40 +126,98 @@ class BatchExecutor(CallbackExecutor[R]):
                     self._gate.launch_elsewhere()
 
     def _send_grouped(self, jobs: list[Job]) -> None:
+        outgoing: Outgoing = _ByDriver(self._writes)
+        if self._wire is not None:
+            outgoing = self._wire.begin(self._writes, self._on_answers)
+        items = map(_Look(outgoing, by_replicas=self._by_replicas), jobs)
+        groups = grouped(items, most=self._most, most_bytes=self._most_bytes)
         trouble: BaseException | None = None
-        items = map(self._item, jobs)
-        for group in grouped(items, most=self._most, most_bytes=self._most_bytes):
-            # What was sent before may have failed at once, and stopped its run.
-            group = [each for each in group if not each[0].work.recall(each[0])]
-            if not group:
+        added: list[Message] = []
+        answers_may_have_come = False
+        for group in groups:
+            if answers_may_have_come:  # and with one a failure that stops a run
+                group = [each for each in group if not each[0].work.recall(each[0])]
+                if not group:
+                    continue
+            message = _message(group)
+            if outgoing.add(message, [write for _, write in group]):
+                added.append(message)
                 continue
-            for job, _ in group:
-                job.batch_size = len(group)
-            try:
-                self._send(group[0][0] if len(group) == 1 else _Batch(group))
-            except BaseException as exc:  # the others have their permits, and must be sent
-                trouble = exc
+            # What is on its way to the same row goes first.
+            trouble = self._send_all(outgoing, [*added, message], added) or trouble
+            added, answers_may_have_come = [], True
+        trouble = self._send_all(outgoing, added, added) or trouble
         if trouble is not None:
             raise trouble
 
-    def _item(self, job: Job) -> Item[tuple[Job, Write]]:
-        write = self._writes.look(job.statement, job.parameters)
-        company = None if write.bound is None else self._company(job, write)
+    def _send_all(
+        self, outgoing: Outgoing, messages: list[Message], added: list[Message]
+    ) -> BaseException | None:
+        """Send what was added and, as the driver does, the others; return what was raised."""
+        if self._gate.notes_sending:
+            for message in added:
+                self._gate.sends(message)
+        trouble: BaseException | None = None
+        try:
+            unsent = outgoing.send()
+        except BaseException as exc:
+            for message in added:
+                message.fail(exc)
+            trouble, unsent = exc, []
+        for message in [*unsent, *messages[len(added) :]]:
+            try:
+                self._send(message)
+            except BaseException as exc:  # the others have their permits, and must be sent
+                trouble = exc
+        return trouble
+
+    def _succeed(self, succeeded: Succeeded) -> None:
+        succeed_all([(job, value) for message, value in succeeded for job in _jobs_of(message)])
+
+
+class _Look:
+    """Looks at each of the statements that are sent together."""
+
+    def __init__(self, outgoing: Outgoing, *, by_replicas: bool) -> None:
+        self._outgoing = outgoing
+        self._by_replicas = by_replicas
+        self._sending: Any = None
+        self._marks: Hashable = None
+
+    def __call__(self, job: Job) -> Item[tuple[Job, Write]]:
+        write = self._outgoing.look(job)
+        if job.sending is not self._sending:
+            self._sending, self._marks = job.sending, _marks(job)
+        company: Hashable = None
+        # What is sent again has a timestamp of its own.
+        if self._marks is not None and write.marks is not None and not job.errors:
+            place = self._by_replicas and self._outgoing.replicas(write)
+            company = place or write.partition, write.marks, self._marks
         return Item((job, write), company, write.partition, write.row, write.bytes)
 
-    def _company(self, job: Job, write: Write) -> Hashable:
-        # What is sent again has a timestamp of its own. A payload and a trace are of one request.
-        options = job.sending.options
-        if job.errors or "custom_payload" in options or "trace" in options:
-            return None
-        profile = options.get("execution_profile")
-        return (
-            (self._by_replicas and self._writes.replicas(write)) or write.partition,
-            write.marks,
-            profile if isinstance(profile, str) else id(profile),
-            options.get("timeout", NOT_SET),
-            job.sending.assume_idempotent,
-        )
+
+def _marks(job: Job) -> Hashable:
+    """What a batch has once of the options of its statements; None of what goes alone."""
+    options = job.sending.options
+    if "custom_payload" in options or "trace" in options:  # these are of one request
+        return None
+    profile = options.get("execution_profile")
+    return (
+        profile if isinstance(profile, str) else id(profile),
+        options.get("timeout", NOT_SET),
+        job.sending.assume_idempotent,
+    )
+
+
+def _message(group: list[tuple[Job, Write]]) -> Message:
+    """Return what a group is sent as."""
+    for job, _ in group:
+        job.batch_size = len(group)
+    return group[0][0] if len(group) == 1 else _Batch(group)
+
+
+def _jobs_of(message: _Batch | Job) -> Sequence[Job]:
+    return message.jobs if isinstance(message, _Batch) else (message,)
 
 
 class _Batch:
@@ -158,32 +226,58 @@ class _Batch:
     parameters = None
 
     def __init__(self, group: list[tuple[Job, Write]]) -> None:
-        self.statement = batch_of([write for _, write in group])
+        self.jobs = [job for job, _ in group]
         self.sending = group[0][0].sending
-        self._jobs = [job for job, _ in group]
-        self._idempotent = self.statement.is_idempotent or self.sending.assume_idempotent
+        self._writes = [write for _, write in group]
+        self._idempotent = self.jobs[0].statement.is_idempotent or self.sending.assume_idempotent
+
+    @property
+    def statement(self) -> Any:
+        """What the driver sends for them."""
+        return batch_of(self._writes)
 
     @property
     def settled(self) -> bool:
-        return all(job.settled for job in self._jobs)
+        return all(job.settled for job in self.jobs)
 
     @property
     def timestamp(self) -> int | None:
-        return self._jobs[0].timestamp
+        return self.jobs[0].timestamp
 
     @timestamp.setter
     def timestamp(self, timestamp: int | None) -> None:
-        for job in self._jobs:
+        for job in self.jobs:
             job.timestamp = timestamp
 
     def note_sending(self, now: float, in_flight: int) -> None:
-        for job in self._jobs:
+        for job in self.jobs:
             job.note_sending(now, in_flight)
 
     def succeed(self, value: Any) -> None:
-        succeed_all([(job, value) for job in self._jobs])
+        succeed_all([(job, value) for job in self.jobs])
 
     def fail(self, exc: BaseException, *, sent: bool = True) -> None:
         # Any of them may be to blame. Each alone shows which, where that harms none.
-        for job in self._jobs:
+        for job in self.jobs:
             job.fail(exc, sent=sent, again=self._idempotent)
+
+
+class _ByDriver:
+    """Takes nothing, so that all is sent by the driver."""
+
+    def __init__(self, writes: Writes) -> None:
+        self.look = writes.look
+        self.replicas = writes.replicas
+
+    def add(self, message: Message, writes: Sequence[Write]) -> bool:
+        return False
+
+    def send(self) -> list[Message]:
+        return []
+
+
+def _wire_of(session: Any, clock: Clock) -> Wire | None:
+    try:
+        return open_wire(session, clock)
+    except UnknownDriverError:
+        return None

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import TypeVar
 
-from concurrent_exec.drivers.direct import Failed, Succeeded, open_wire
-from concurrent_exec.executors.callback import CallbackExecutor
+from concurrent_exec.drivers.direct import Wire, open_wire
+from concurrent_exec.executors._wired import WiredExecutor
 from concurrent_exec.model import Clock, Limiter, Observer, RetryPolicy, Session
-from concurrent_exec.run import Job, succeed_all
+from concurrent_exec.run import Job
 from concurrent_exec.run.interrupts import interrupted
 
 R = TypeVar("R")
-
-log = logging.getLogger(__name__)
 
 _AT_ONCE = 128
 """The most statements that are sent in one go: the first answers should not wait for the last."""
 
 
-class DirectExecutor(CallbackExecutor[R]):
+class DirectExecutor(WiredExecutor[R]):
     """Sends prepared statements over the session's own connections, many at a time.
 
     Bound and framed by us, answered into small objects of ours: a fifth of the CPU and less. All
@@ -55,12 +52,7 @@ class DirectExecutor(CallbackExecutor[R]):
             clock=clock,
             observers=observers,
         )
-        self._wire = open_wire(session, self._gate.clock)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Shut down as `Executor.shutdown` does."""
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        self._wire.close()
+        self._wire: Wire = open_wire(session, self._gate.clock)
 
     def _send_some(self, most: int) -> int:
         sent = 0
@@ -84,14 +76,3 @@ class DirectExecutor(CallbackExecutor[R]):
             raise
         while others:
             self._send(others.pop(0))
-
-    def _on_answers(self, succeeded: Succeeded, failed: Failed) -> None:
-        try:
-            succeed_all(succeeded)
-            for job, error in failed:
-                job.fail(error)
-            self._launch()
-        except BaseException:
-            if self._here.note.launching:  # within a send: it concerns who has called that
-                raise
-            log.exception("answers could not be passed on")

@@ -10,11 +10,14 @@ from concurrent_exec.model import Sending
 class Message(Protocol):
     """One request; a `Job` is one."""
 
-    statement: Any
     parameters: Any
     sending: Sending
     timestamp: int | None
     """Microseconds: the write timestamp of its first send, which later ones keep."""
+
+    @property
+    def statement(self) -> Any:
+        """What the driver sends."""
 
     @property
     def settled(self) -> bool:

@@ -44,7 +44,7 @@ class Reply:
     after: float | None = None
 
 
-OnAnswers = Callable[[list[tuple[Job, Any]], list[tuple[Job, BaseException]]], object]
+OnAnswers = Callable[[list[tuple[Any, Any]], list[tuple[Any, BaseException]]], object]
 
 Script = Callable[[Any, Any], Reply | None]
 Replicas = Callable[[str, bytes], Iterable[Hashable]]
@@ -336,56 +336,66 @@ class ScriptedWire:
 
     def send(self, jobs: Sequence[Job], on_answers: OnAnswers) -> list[Job]:
         """Send what is plain; return the others. What is answered at once is told in the end."""
-        others: list[Job] = []
-        succeeded: list[tuple[Job, Any]] = []
-        failed: list[tuple[Job, BaseException]] = []
+        others = [job for job in jobs if not self.is_plain(job)]
+        self.send_plain([job for job in jobs if self.is_plain(job)], on_answers)
+        return others
+
+    def send_plain(self, messages: Sequence[Any], on_answers: OnAnswers) -> None:
+        """Send messages that are all plain."""
+        succeeded: list[tuple[Any, Any]] = []
+        failed: list[tuple[Any, BaseException]] = []
         refused = False
         self._here.answers = succeeded, failed
-        for job in jobs:
-            if not self._session.plain(job.statement, job.parameters):
-                others.append(job)
-                continue
+        for message in messages:
             try:
-                self._send(job, on_answers)
+                self._send(message, on_answers)
             except Exception as exc:
-                job.fail(exc, sent=False)
+                message.fail(exc, sent=False)
                 refused = True
         self._here.answers = None
         if succeeded or failed or refused:
             on_answers(succeeded, failed)
-        return others
+
+    def begin(self, writes: Any, on_answers: OnAnswers) -> ScriptedOutgoing:
+        """Return what takes messages, of which some may be batches, to send them together."""
+        return ScriptedOutgoing(self, writes, on_answers)
+
+    def is_plain(self, job: Job) -> bool:
+        """Say whether a statement may go over the wire."""
+        return self._session.plain(job.statement, job.parameters)
 
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _send(self, job: Job, on_answers: OnAnswers) -> None:
-        request = self._session.make_request(job.statement, job.parameters, job.sending.options)
-        if job.sending.retry is not None:
-            if job.timestamp is None:
-                job.timestamp = request.message.timestamp
-            request.message.timestamp = job.timestamp
+    def _send(self, message: Any, on_answers: OnAnswers) -> None:
+        request = self._session.make_request(
+            message.statement, message.parameters, message.sending.options
+        )
+        if message.timestamp is None:
+            message.timestamp = request.message.timestamp
+        request.message.timestamp = message.timestamp
         request.add_callbacks(
             self._succeeded,
             self._failed,
-            callback_args=(request, job, on_answers),
-            errback_args=(request, job, on_answers),
+            callback_args=(request, message, on_answers),
+            errback_args=(request, message, on_answers),
         )
         self._session.send(request)
 
-    def _succeeded(self, rows: Any, request: Request, job: Job, on_answers: OnAnswers) -> None:
+    def _succeeded(self, rows: Any, request: Request, message: Any, on_answers: OnAnswers) -> None:
         request.clear_callbacks()
-        self._tell([(job, ResultSet(request, rows))], [], on_answers)
+        self._tell([(message, ResultSet(request, rows))], [], on_answers)
 
     def _failed(
-        self, error: BaseException, request: Request, job: Job, on_answers: OnAnswers
+        self, error: BaseException, request: Request, message: Any, on_answers: OnAnswers
     ) -> None:
         request.clear_callbacks()
-        self._tell([], [(job, error)], on_answers)
+        self._tell([], [(message, error)], on_answers)
 
     def _tell(
         self,
-        succeeded: list[tuple[Job, Any]],
-        failed: list[tuple[Job, BaseException]],
+        succeeded: list[tuple[Any, Any]],
+        failed: list[tuple[Any, BaseException]],
         on_answers: OnAnswers,
     ) -> None:
         sending = getattr(self._here, "answers", None)
@@ -394,6 +404,42 @@ class ScriptedWire:
         else:
             sending[0].extend(succeeded)
             sending[1].extend(failed)
+
+
+_PLAIN = object()
+"""Marks what goes over a wire, and so in no batch with what does not."""
+
+
+class ScriptedOutgoing:
+    """Plays what a `BatchExecutor` sends together over a driver's connections."""
+
+    def __init__(self, wire: ScriptedWire, writes: Any, on_answers: OnAnswers) -> None:
+        self._wire = wire
+        self._on_answers = on_answers
+        self._added: list[Any] = []
+        self._look = writes.look
+        self.replicas = writes.replicas
+
+    def look(self, job: Job) -> Any:
+        """Say what is known of a statement, and whether it is plain."""
+        write = self._look(job)
+        if write.marks is None or not self._wire.is_plain(job):
+            return write
+        return write._replace(marks=(_PLAIN, write.marks))
+
+    def add(self, message: Any, writes: Sequence[Any]) -> bool:
+        """Take a message of these, if they are plain."""
+        marks = writes[0].marks
+        if marks is None or marks[0] is not _PLAIN:
+            return False
+        self._added.append(message)
+        return True
+
+    def send(self) -> list[Any]:
+        """Send what was added since the last time; all of it is sent."""
+        added, self._added = self._added, []
+        self._wire.send_plain(added, self._on_answers)
+        return []
 
 
 def _unbound(kind: Any, value: Any) -> Any:

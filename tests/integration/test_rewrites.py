@@ -66,6 +66,12 @@ class LosingWire:
         self.close = wire.close
 
     def send(self, jobs: Any, on_answers: Any) -> Any:
+        return self._wire.send(jobs, self._losing(on_answers))
+
+    def begin(self, writes: Any, on_answers: Any) -> Any:
+        return self._wire.begin(writes, self._losing(on_answers))
+
+    def _losing(self, on_answers: Any) -> Any:
         def lose_the_first(succeeded: Any, failed: Any) -> None:
             if succeeded and not self._session.lost:
                 self._session.lost = True
@@ -74,7 +80,7 @@ class LosingWire:
             # Not on the driver's I/O thread: the test waits for an answer in between.
             Thread(target=on_answers, args=(succeeded, failed)).start()
 
-        return self._wire.send(jobs, lose_the_first)
+        return lose_the_first
 
 
 class Lost:

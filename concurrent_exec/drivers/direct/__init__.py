@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from concurrent_exec.drivers.direct.answers import Failed, OnAnswers, Succeeded
 from concurrent_exec.drivers.direct.known import check
 from concurrent_exec.drivers.direct.wire import SessionWire
+from concurrent_exec.drivers.writes import Write, Writes
 from concurrent_exec.model import Clock
-from concurrent_exec.run import Job
+from concurrent_exec.run import Job, Message
 
-__all__ = ["Failed", "Succeeded", "Wire", "check", "open_wire"]
+__all__ = ["Failed", "Outgoing", "Succeeded", "Wire", "check", "open_wire"]
+
+
+class Outgoing(Protocol):
+    """Messages that go out together, of which some are batches."""
+
+    def look(self, job: Job) -> Write:
+        """Say what is known of a statement. Never raises: sending it brings what is wrong."""
+
+    def replicas(self, write: Write) -> Hashable:
+        """Return the nodes that have the partition of `write`; none where they are not known."""
+
+    def add(self, message: Message, writes: Sequence[Write]) -> bool:
+        """Take a message of these writes, and give it a timestamp if it has none.
+
+        Returns False where it is the driver's to send, after all that was added before.
+        """
+
+    def send(self) -> list[Message]:
+        """Send what was added since the last time; return what was not sent."""
 
 
 class Wire(Protocol):
@@ -22,6 +42,13 @@ class Wire(Protocol):
 
         on_answers: called without a lock, by any thread, with those that have succeeded and those
             that have failed. It must not raise. What is on its way refers to it, the wire does not.
+        """
+
+    def begin(self, writes: Writes, on_answers: OnAnswers) -> Outgoing:
+        """Return what takes messages, of which some may be batches, to send them together.
+
+        writes: looks at what is the driver's to send.
+        on_answers: as for `send`.
         """
 
     def close(self) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from concurrent_exec.run import Job
-
-Succeeded = Sequence[tuple[Job, Any]]
-"""Jobs with their results."""
-Failed = Sequence[tuple[Job, BaseException]]
-"""Jobs with what went wrong."""
+Succeeded = Sequence[tuple[Any, Any]]
+"""Messages with their results."""
+Failed = Sequence[tuple[Any, BaseException]]
+"""Messages with what went wrong."""
 OnAnswers = Callable[[Succeeded, Failed], None]

@@ -11,11 +11,11 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from concurrent_exec.drivers.direct.plan import COMPRESSED, EXECUTE
+from concurrent_exec.drivers.direct.plan import COMPRESSED
 from concurrent_exec.drivers.frames import HEADER, PAYLOAD_CRC
 
 if TYPE_CHECKING:
-    from concurrent_exec.drivers.direct.wire import Request
+    from concurrent_exec.drivers.direct.request import Request
 
 
 def send(connection: Any, requests: Sequence[Request], decode: Callable[..., Any]) -> int:
@@ -97,7 +97,7 @@ def _pieces(connection: Any, requests: Sequence[Request]) -> Iterator[tuple[int,
         if joined and size + length > room:
             yield len(joined) // 2, _encoded(joined, codec)
             joined, size = [], 0
-        joined += (pack(plan.version, flags, request.stream, EXECUTE, len(body)), body)
+        joined += (pack(plan.version, flags, request.stream, plan.opcode, len(body)), body)
         size += length
     yield len(joined) // 2, _encoded(joined, codec)
 

@@ -15,7 +15,7 @@ from concurrent_exec.drivers.timestamps import FirstTimestamps
 VOID = object()
 """Stands for the message of an answer that says no more than "done"."""
 VOID_BODY = b"\x00\x00\x00\x01"
-RESULT, ROWS = 0x08, 0x0002
+RESULT, ROWS, VOID_KIND = 0x08, 0x0002, 0x0001
 
 
 class Profile(NamedTuple):
@@ -37,6 +37,9 @@ class Routes(Protocol):
 
     def host(self, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the host that the policy's plan for a statement begins with, or None."""
+
+    def replicas(self, routing_key: bytes) -> Hashable:
+        """Return the nodes that have a partition, by the ring; none where they are not known."""
 
 
 class Driver(Protocol):
@@ -151,5 +154,15 @@ def is_plain_rows(response: Any) -> bool:
         and response.paging_state is None
         and response.trace_id is None
         and response.warnings is None
+        and response.custom_payload is None
+    )
+
+
+def is_warned_void(response: Any) -> bool:
+    """Say whether an answer says "done", and has warnings of the server's, and nothing else."""
+    return (
+        isinstance(response, ResultMessage)
+        and response.kind == VOID_KIND
+        and response.trace_id is None
         and response.custom_payload is None
     )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct.answers import OnAnswers
+from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms
 from concurrent_exec.drivers.direct.binding import is_known
 from concurrent_exec.drivers.direct.driver import Driver, Profile, Routes
-from concurrent_exec.drivers.direct.plan import Plan, Same, Terms
+from concurrent_exec.drivers.direct.plan import Framed, Plan, Same, Terms
 from concurrent_exec.run import Job
 
 if TYPE_CHECKING:
-    from concurrent_exec.drivers.direct.wire import Request
+    from concurrent_exec.drivers.direct.request import Request
 
 _MOST_PLANS = 512
 _MOST_ROUTES = 64
@@ -27,6 +29,7 @@ class Planner:
         self.session = session
         self.driver = driver
         self._plans: dict[Terms, Plan | None] = {}
+        self._batch_plans: dict[BatchTerms, BatchPlan] = {}
         self._routes: dict[tuple[Any, str | None, str | None, bool], Routes] = {}
 
     def plan(self, terms: Terms) -> Plan | None:
@@ -48,6 +51,15 @@ class Planner:
         if not self.driver.knows_policy(terms.policy):
             return None
         return Plan(terms)
+
+    def batch_plan(self, terms: BatchTerms) -> BatchPlan:
+        """Return how to send batches under `terms`; the same one each time."""
+        plan = self._batch_plans.get(terms)
+        if plan is None:
+            if len(self._batch_plans) >= _MOST_PLANS:
+                self._batch_plans.clear()
+            plan = self._batch_plans.setdefault(terms, BatchPlan(terms))
+        return plan
 
     def routes(self, terms: Terms) -> Routes:
         """Return what knows which host comes first, up to date at this moment."""
@@ -85,10 +97,11 @@ class Go:
         self._statement: Any = None
         self._sending: Any = None
         self._plan: Plan | None = None
-        self._ways: dict[Plan, tuple[Routes, dict[int, Target]]] = {}
-        """Of each plan what knows its hosts, and, by the ids of hosts, where all for one goes."""
+        self._ways: dict[Any, tuple[Routes, dict[int, Target]]] = {}
+        """Of each plan what knows its hosts, and, by the ids of hosts, where all for one goes; of
+        a batch, by its own plan and by that of its first statement."""
         self._targets: dict[Any, Target] = {}
-        self._fitting: set[tuple[Plan, Any]] = set()
+        self._fitting: set[tuple[Framed, Any]] = set()
 
     def plan(self, job: Job) -> Plan | None:
         """Return how `job` is sent, or None where that is the driver's to do."""
@@ -99,22 +112,48 @@ class Go:
         self._statement, self._sending = job.statement, job.sending
         return self._plan
 
+    def batch_plan(self, terms: BatchTerms) -> BatchPlan:
+        """Return how batches are sent under `terms`; the same one each time."""
+        return self._planner.batch_plan(terms)
+
     def target(self, plan: Plan, routing_key: bytes | None) -> Target | None:
         """Return where a statement goes, or None where it is the driver's to send."""
-        routes, by_host = self._ways.get(plan) or self._way(plan)
+        return self._target(self._ways.get(plan) or self._way(plan, plan), plan, plan, routing_key)
+
+    def target_of_batch(
+        self, plan: BatchPlan, first: Plan, routing_key: bytes | None
+    ) -> Target | None:
+        """Return where a batch goes whose first statement has this plan and key, or None."""
+        way = self._ways.get((plan, first)) or self._way((plan, first), first)
+        return self._target(way, plan, first, routing_key)
+
+    def replicas(self, plan: Plan, routing_key: bytes) -> Hashable:
+        """Return what tells the nodes that have a partition from others."""
+        return (self._ways.get(plan) or self._way(plan, plan))[0].replicas(routing_key)
+
+    def _way(self, by: Any, plan: Plan) -> tuple[Routes, dict[int, Target]]:
+        way = self._ways[by] = self._planner.routes(plan.terms), {}
+        return way
+
+    def _target(
+        self,
+        way: tuple[Routes, dict[int, Target]],
+        framed: Framed,
+        plan: Plan,
+        routing_key: bytes | None,
+    ) -> Target | None:
+        routes, by_host = way
         host = routes.host(plan.terms, routing_key)
         target = by_host.get(id(host))
         if target is None:
-            target = self._find_target(plan, host, routing_key)
+            target = self._find_target(framed, plan, host, routing_key)
             if target is not None and self._driver.has_one_connection(target.pool):
                 by_host[id(host)] = target  # which keeps the host, and so its id
         return target
 
-    def _way(self, plan: Plan) -> tuple[Routes, dict[int, Target]]:
-        way = self._ways[plan] = self._planner.routes(plan.terms), {}
-        return way
-
-    def _find_target(self, plan: Plan, host: Any, routing_key: bytes | None) -> Target | None:
+    def _find_target(
+        self, framed: Framed, plan: Plan, host: Any, routing_key: bytes | None
+    ) -> Target | None:
         pool = self._planner.session._pools.get(host)
         if pool is None or pool.is_shutdown:
             return None
@@ -124,10 +163,10 @@ class Go:
         target = self._targets.get(connection)
         if target is None:
             target = self._targets[connection] = Target(host, pool, connection, self._on_answers)
-        if (plan, connection) not in self._fitting:
-            if not plan.fits(connection, self._driver):
+        if (framed, connection) not in self._fitting:
+            if not framed.fits(connection, self._driver):
                 return None
-            self._fitting.add((plan, connection))
+            self._fitting.add((framed, connection))
         return target
 
     def targets(self) -> list[Target]:

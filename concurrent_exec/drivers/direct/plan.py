@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from cassandra import ProtocolVersion
 from cassandra.marshal import int32_pack, uint8_pack, uint16_pack, uint32_pack, uint64_pack
+from cassandra.query import BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct.binding import Binder, values_of
 from concurrent_exec.drivers.frames import HEADER
 
 if TYPE_CHECKING:
     from concurrent_exec.drivers.direct.driver import Driver
+    from concurrent_exec.run import Message
 
 EXECUTE = 0x0A
 COMPRESSED = 0x01
 BETA = 0x10
 
-_VALUES, _PAGE_SIZE, _SERIAL_CONSISTENCY, _TIMESTAMP = 0x01, 0x04, 0x10, 0x20
+_VALUES, _PAGE_SIZE, SERIAL_CONSISTENCY, TIMESTAMP = 0x01, 0x04, 0x10, 0x20
 
 
 class Same:
@@ -58,54 +62,105 @@ class Terms(NamedTuple):
     beta: bool
 
 
-class Plan:
-    """How one statement is bound and framed under certain terms."""
+class Framed(ABC):
+    """How messages of one kind are framed under certain terms."""
 
     __slots__ = (
-        "_after",
-        "_before",
-        "_columns",
         "_fits",
-        "binder",
         "flags",
         "result_metadata",
-        "terms",
+        "row_factory",
         "timeout",
         "timestamped",
         "version",
     )
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
-        self.timeout = math.inf if terms.timeout is None else terms.timeout
+    opcode: ClassVar[int]
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None,
+        timestamped: bool,
+        version: int,
+        beta: bool,
+        row_factory: Any,
+        result_metadata: Any = None,
+    ) -> None:
+        self.timeout = math.inf if timeout is None else timeout
         """Seconds that an answer may take."""
-        self.result_metadata = terms.result_metadata.it
+        self.timestamped = timestamped
+        self.version = version
+        self.flags = BETA if beta else 0
+        self.row_factory = row_factory
+        self.result_metadata = result_metadata
+        self._fits: dict[Hashable, bool] = {}
+
+    @abstractmethod
+    def query(self, message: Message, body: bytes) -> Any:
+        """Return a message that was sent with this body as a statement for the driver to go on."""
+
+    def fits(self, connection: Any, driver: Driver) -> bool:
+        """Say whether the driver, too, would put these bytes onto `connection`.
+
+        Its own encoder is asked, once for each dialect of the protocol that connections speak.
+        """
+        dialect = driver.dialect(connection)
+        if dialect not in self._fits:
+            body, message = self._sample(driver)
+            beta = bool(self.flags & BETA)
+            theirs = driver.encoded(message, 0x1234, connection, beta)
+            ours = HEADER.pack(self.version, self.flags, 0x1234, self.opcode, len(body)) + body
+            self._fits[dialect] = bool(ours == theirs)
+        return self._fits[dialect]
+
+    @abstractmethod
+    def _sample(self, driver: Driver) -> tuple[bytes, Any]:
+        """Return a body of ours, and the driver's message that should be the same."""
+
+
+class Plan(Framed):
+    """How one statement is bound and framed under certain terms."""
+
+    __slots__ = ("_after", "_before", "_columns", "as_part", "binder", "terms")
+
+    opcode = EXECUTE
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(
+            timeout=terms.timeout,
+            timestamped=terms.timestamped,
+            version=terms.protocol_version,
+            beta=terms.beta,
+            row_factory=terms.row_factory,
+            result_metadata=terms.result_metadata.it,
+        )
+        self.terms = terms
         prepared = terms.prepared
         columns = prepared.column_metadata or ()
         self._columns = len(columns)
         self.binder = Binder(columns, prepared.routing_key_indexes, terms.protocol_version)
-        self.version = terms.protocol_version
-        self.flags = BETA if terms.beta else 0
-        self.timestamped = terms.timestamped
         int_flags = ProtocolVersion.uses_int_query_flags(terms.protocol_version)
         flags, after = _VALUES, b""
         if terms.fetch_size:
             flags |= _PAGE_SIZE
             after += int32_pack(terms.fetch_size)
         if terms.serial_consistency_level:
-            flags |= _SERIAL_CONSISTENCY
+            flags |= SERIAL_CONSISTENCY
             after += uint16_pack(terms.serial_consistency_level)
         if terms.timestamped:
-            flags |= _TIMESTAMP
-        before = uint16_pack(len(terms.query_id)) + terms.query_id
+            flags |= TIMESTAMP
+        identity = uint16_pack(len(terms.query_id)) + terms.query_id
+        before = identity
         if ProtocolVersion.uses_prepared_metadata(terms.protocol_version):
-            identity = terms.result_metadata_id or b""
-            before += uint16_pack(len(identity)) + identity
+            of_result = terms.result_metadata_id or b""
+            before += uint16_pack(len(of_result)) + of_result
         before += uint16_pack(terms.consistency_level)
         before += uint32_pack(flags) if int_flags else uint8_pack(flags)
         self._before = before + uint16_pack(self._columns)
         self._after = after
-        self._fits: dict[Hashable, bool] = {}
+        self.as_part = b"\x01" + identity + uint16_pack(self._columns)
+        """What stands before its values where it is a part of a batch."""
 
     def body(self, encoded: Sequence[bytes], timestamp: int | None) -> bytes:
         """Return the body of the message, given the values as the binder has encoded them."""
@@ -124,22 +179,16 @@ class Plan:
             at = end
         return values_of(encoded)
 
-    def fits(self, connection: Any, driver: Driver) -> bool:
-        """Say whether the driver, too, would put these bytes onto `connection`.
+    def query(self, message: Message, body: bytes) -> Any:
+        if type(message.statement) is PreparedStatement:
+            query = BoundStatement(message.statement)
+            query.raw_values = message.parameters
+        else:
+            query = copy(message.statement)
+        query.values = self.values(body)
+        return query
 
-        Its own encoder is asked, once for each dialect of the protocol that connections speak.
-        """
-        dialect = driver.dialect(connection)
-        if dialect not in self._fits:
-            self._fits[dialect] = self._as_the_driver_encodes(connection, driver)
-        return self._fits[dialect]
-
-    def _as_the_driver_encodes(self, connection: Any, driver: Driver) -> bool:
-        terms = self.terms
-        encoded = [b"\x00\x00\x00\x01", b"x"] * self._columns
-        timestamp = 1 if terms.timestamped else None
-        body = self.body(encoded, timestamp)
-        message = driver.message(terms, self.values(body), timestamp)
-        theirs = driver.encoded(message, 0x1234, connection, terms.beta)
-        ours = HEADER.pack(self.version, self.flags, 0x1234, EXECUTE, len(body)) + body
-        return bool(ours == theirs)
+    def _sample(self, driver: Driver) -> tuple[bytes, Any]:
+        timestamp = 1 if self.timestamped else None
+        body = self.body([b"\x00\x00\x00\x01", b"x"] * self._columns, timestamp)
+        return body, driver.message(self.terms, self.values(body), timestamp)

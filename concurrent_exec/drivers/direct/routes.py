@@ -8,6 +8,7 @@ rest of the plan.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Hashable
 from random import choice
 from typing import Any
 
@@ -64,6 +65,10 @@ class Routes:
         self._hash: Any = None
         self._tokens: list[Any] = []
         self._eligible: list[Any] = []
+        self._nodes: list[Hashable] = []
+        """The replicas of each part of the ring, as far as somebody has asked for them."""
+        self._sets: dict[Hashable, Hashable] = {}
+        """The one object for each set of replicas: so they are compared at once."""
 
     def refresh(self) -> None:
         """Forget what may have changed since the last go."""
@@ -82,6 +87,7 @@ class Routes:
                 self._hash = token_map.token_class.hash_fn
                 self._tokens = [token.value for token in token_map.ring]
             self._replicas = replicas
+            self._nodes = [None] * len(self._tokens)
         self._eligible = [None] * len(self._tokens)
 
     def host(self, terms: Terms, routing_key: bytes | None) -> Any:
@@ -89,16 +95,30 @@ class Routes:
         if routing_key is None or self._token_map is None:
             return next(iter(self._policy.make_query_plan(self._keyspace, None)), None)
         if self._replicas:
-            tokens = self._tokens
-            point = bisect_left(tokens, self._hash(routing_key))
-            if point == len(tokens):
-                point = 0
+            point = self._point(routing_key)
             eligible = self._eligible[point]
             if eligible is None:
                 eligible = self._eligible[point] = self._near(point)
             if eligible:
                 return choice(eligible) if len(eligible) > 1 else eligible[0]
         return self._asked(terms, routing_key)
+
+    def replicas(self, routing_key: bytes) -> Hashable:
+        """Return the nodes that have a partition, by the ring; none where they are not known."""
+        if not self._replicas:
+            return frozenset(self._metadata.get_replicas(self._keyspace, routing_key))
+        point = self._point(routing_key)
+        nodes = self._nodes[point]
+        if nodes is None:
+            found = frozenset(self._replicas[self._token_map.ring[point]])
+            nodes = self._nodes[point] = self._sets.setdefault(found, found)
+        return nodes
+
+    def _point(self, routing_key: bytes) -> int:
+        """Return the place in the ring of the partition with that key."""
+        tokens = self._tokens
+        point = bisect_left(tokens, self._hash(routing_key))
+        return point if point < len(tokens) else 0
 
     def _asked(self, terms: Terms, routing_key: bytes) -> Any:
         """What the policy itself begins its plan with."""

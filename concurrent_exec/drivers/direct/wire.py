@@ -17,17 +17,19 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
-from cassandra.query import BoundStatement, PreparedStatement, named_tuple_factory
+from cassandra.query import PreparedStatement, named_tuple_factory
 
 from concurrent_exec.drivers.direct import connections
 from concurrent_exec.drivers.direct.answers import OnAnswers
-from concurrent_exec.drivers.direct.driver import VOID, Driver
+from concurrent_exec.drivers.direct.driver import VOID, Driver, is_warned_void
 from concurrent_exec.drivers.direct.go import Go, Planner, Target
-from concurrent_exec.drivers.direct.plan import Plan
+from concurrent_exec.drivers.direct.outgoing import SessionOutgoing
+from concurrent_exec.drivers.direct.request import Request
 from concurrent_exec.drivers.direct.stamps import next_timestamps
 from concurrent_exec.drivers.direct.sweeper import Sweeper
 from concurrent_exec.drivers.requests import named_tuples
 from concurrent_exec.drivers.results import result_set, rows_result, void_result
+from concurrent_exec.drivers.writes import Writes
 from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
 
@@ -35,42 +37,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_TIMESTAMPS = 32
+"""So many are taken at a time for messages of which it is not known how many there will be."""
 _SWEEP_AGAIN = 0.001
 """Seconds until the next look at requests that another thread is about to time out."""
-
-
-class Request:
-    """One statement in flight on a connection; the connection calls it with the answer."""
-
-    __slots__ = ("body", "job", "plan", "sent_at", "stream", "target", "timestamp", "wire")
-
-    stream: int
-
-    def __init__(
-        self,
-        wire: SessionWire,
-        job: Job,
-        plan: Plan,
-        target: Target,
-        body: bytes,
-        timestamp: int | None,
-        sent_at: float,
-    ) -> None:
-        self.wire = wire
-        self.job = job
-        self.plan = plan
-        self.target = target
-        self.body = body
-        self.timestamp = timestamp
-        self.sent_at = sent_at
-
-    @property
-    def deadline(self) -> float:
-        """When it has timed out, by the monotonic clock."""
-        return self.sent_at + self.plan.timeout
-
-    def __call__(self, response: Any) -> None:
-        self.wire.answered(self, response)
 
 
 class SessionWire:
@@ -143,10 +113,26 @@ class SessionWire:
             body = plan.body(encoded, timestamp)
             target.requests.append(Request(self, job, plan, target, body, timestamp, now))
         for target in go.targets():
-            others.extend(self._send_to(target))
+            others.extend(self.send_to(target))
         return others
 
-    def _send_to(self, target: Target) -> Sequence[Job]:
+    def begin(self, writes: Writes, on_answers: OnAnswers) -> SessionOutgoing:
+        """Return what takes messages, of which some may be batches, to send them together.
+
+        writes: looks at what is the driver's to send.
+        on_answers: as for `send`.
+        """
+        plain = self._driver.is_plain()
+        return SessionOutgoing(
+            self,
+            Go(self._planner, on_answers) if plain else None,
+            writes,
+            partial(next_timestamps, self._session.cluster.timestamp_generator, _TIMESTAMPS),
+            self._clock.monotonic(),
+        )
+
+    def send_to(self, target: Target) -> Sequence[Any]:
+        """Send the requests of `target`; return the messages of those that were not sent."""
         # The requests refer to the target, which does not refer to them from now on.
         requests, target.requests = target.requests, []
         connection = target.connection
@@ -163,7 +149,7 @@ class SessionWire:
                 self.close()
         unsent = requests[sent:]
         self._waiting.difference_update(unsent)
-        return [request.job for request in unsent]
+        return [request.message for request in unsent]
 
     # ---- answers ----
 
@@ -199,7 +185,7 @@ class SessionWire:
             log.exception("answers could not be taken in")
 
     def _take_in(self) -> None:
-        settled: list[tuple[Job, Any]] = []
+        settled: list[tuple[Any, Any]] = []
         streams: dict[Target, int] = {}
         for request, response in _drain(self._answers):
             if response is VOID:
@@ -209,10 +195,10 @@ class SessionWire:
             if result is None:
                 self._hand_over(request, response)
                 continue
-            settled.append((request.job, result))
+            settled.append((request.message, result))
             streams[request.target] = streams.get(request.target, 0) + 1
         for request in _drain(self._done):
-            settled.append((request.job, void_result()))
+            settled.append((request.message, void_result()))
             streams[request.target] = streams.get(request.target, 0) + 1
         for target, number in streams.items():
             _give_back(target, number)
@@ -222,10 +208,13 @@ class SessionWire:
             self.close()
 
     def _result(self, request: Request, response: Any) -> Any:
-        """The result of an answer with rows and nothing else, or None for any other."""
+        """The result of an answer with rows or warnings and nothing else, or None for others."""
+        factory = request.plan.row_factory
+        if is_warned_void(response):
+            host, warnings = request.target.host, response.warnings
+            return rows_result(None, None, None, host, factory, warnings=warnings)
         if not self._driver.is_plain_rows(response):
             return None
-        factory = request.plan.terms.row_factory
         try:
             make = named_tuples if factory is named_tuple_factory else factory
             rows = make(response.column_names, response.parsed_rows)
@@ -246,7 +235,7 @@ class SessionWire:
             future = self._future_of(request)
         except Exception as exc:
             _give_back(request.target, 1)
-            request.target.on_answers((), [(request.job, exc)])
+            request.target.on_answers((), [(request.message, exc)])
             return
         target = request.target
         # The stream is free by now: if it times out later, it must not take it from another.
@@ -261,14 +250,14 @@ class SessionWire:
         """
         _give_back(request.target, 1)
         exc = error.to_exception() if hasattr(error, "to_exception") else error
-        request.target.on_answers((), [(request.job, exc)])
+        request.target.on_answers((), [(request.message, exc)])
 
     def _time_out(self, request: Request) -> None:
         """Let the driver give up on a request: it keeps the stream until the answer comes."""
         try:
             future = self._future_of(request, timer=False)
         except Exception as exc:
-            request.target.on_answers((), [(request.job, exc)])
+            request.target.on_answers((), [(request.message, exc)])
             return
         if request.target.connection._requests.get(request.stream, (None,))[0] is not request:
             future._req_id = None  # the stream is not its own any more
@@ -279,27 +268,21 @@ class SessionWire:
 
         What it sends from now on has the values and the timestamp that were sent.
         """
-        session, plan, job = self._session, request.plan, request.job
-        timeout = plan.terms.timeout
+        session, message = self._session, request.message
+        timeout = None if math.isinf(request.plan.timeout) else request.plan.timeout
         elapsed = self._clock.monotonic() - request.sent_at
-        values = plan.values(request.body)
-        query = job.statement
-        if type(query) is PreparedStatement:
-            query = BoundStatement(query)
-            query.values, query.raw_values = values, job.parameters
         future = session._create_response_future(
-            query,
+            request.plan.query(message, request.body),
             None,
             False,
             {},
             # What is left of it; the timer counts from now.
             max(timeout - elapsed, 0.001) if timer and timeout is not None else None,
-            job.sending.options.get("execution_profile", EXEC_PROFILE_DEFAULT),
+            message.sending.options.get("execution_profile", EXEC_PROFILE_DEFAULT),
         )
         future.timeout = timeout
         future._start_time = time.time() - elapsed
         future._protocol_handler = session.client_protocol_handler
-        future.message.query_params = values
         future.message.timestamp = request.timestamp
         host = request.target.host
         future.query_plan = (other for other in future.query_plan if other is not host)
@@ -310,8 +293,8 @@ class SessionWire:
         future.add_callbacks(
             _succeeded,
             _failed,
-            callback_args=(future, job, request.target.on_answers),
-            errback_args=(future, job, request.target.on_answers),
+            callback_args=(future, message, request.target.on_answers),
+            errback_args=(future, message, request.target.on_answers),
         )
         return future
 
@@ -363,19 +346,19 @@ def _drain(queue: deque[T]) -> Iterator[T]:
             return
 
 
-def _succeeded(rows: Any, future: Any, job: Job, on_answers: OnAnswers) -> None:
+def _succeeded(rows: Any, future: Any, message: Any, on_answers: OnAnswers) -> None:
     future.clear_callbacks()  # which it would call again for each further page
     try:
         result = result_set(future, rows)
     except Exception as exc:
-        on_answers((), [(job, exc)])
+        on_answers((), [(message, exc)])
     else:
-        on_answers([(job, result)], ())
+        on_answers([(message, result)], ())
 
 
-def _failed(exc: BaseException, future: Any, job: Job, on_answers: OnAnswers) -> None:
+def _failed(exc: BaseException, future: Any, message: Any, on_answers: OnAnswers) -> None:
     future.clear_callbacks()
-    on_answers((), [(job, exc)])
+    on_answers((), [(message, exc)])
 
 
 def _is_closed(connection: Any) -> bool:

@@ -1,0 +1,147 @@
+"""Many writes in one BATCH message of ours (native protocol, BATCH)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cassandra import ProtocolVersion
+from cassandra.marshal import uint8_pack, uint16_pack, uint32_pack, uint64_pack
+from cassandra.protocol import BatchMessage
+from cassandra.query import BatchType, BoundStatement, PreparedStatement
+
+from concurrent_exec.drivers.direct.binding import values_of
+from concurrent_exec.drivers.direct.plan import (
+    SERIAL_CONSISTENCY,
+    TIMESTAMP,
+    Framed,
+    Plan,
+    Same,
+)
+
+if TYPE_CHECKING:
+    from concurrent_exec.drivers.direct.driver import Driver
+    from concurrent_exec.run import Message
+
+BATCH = 0x0D
+_KEYSPACE = 0x80
+
+
+class Encoded(NamedTuple):
+    """A prepared statement with its values as they go onto a connection."""
+
+    plan: Plan
+    values: list[bytes]
+    """Each behind its size."""
+    routing_key: bytes | None
+    statement: Any
+    """As it was given: prepared or bound."""
+
+    def bound_statement(self) -> BoundStatement:
+        """Return the same as the driver has it, whatever became of what was given."""
+        given = self.statement
+        is_prepared = type(given) is PreparedStatement
+        bound = BoundStatement(given if is_prepared else given.prepared_statement)
+        bound.values = values_of(self.values)
+        bound.retry_policy = given.retry_policy
+        bound.consistency_level = given.consistency_level
+        bound.serial_consistency_level = given.serial_consistency_level
+        bound.is_idempotent = given.is_idempotent
+        return bound
+
+
+class BatchTerms(NamedTuple):
+    """All that a batch has once for its statements, as it is at the moment of sending."""
+
+    consistency_level: int
+    serial_consistency_level: int | None
+    timestamped: bool
+    keyspace: str | None
+    timeout: float | None
+    row_factory: Any
+    policy: Any
+    protocol_version: int
+    beta: bool
+    retry_policy: Same
+    is_idempotent: bool
+
+    @classmethod
+    def of(cls, plan: Plan, statement: Any) -> BatchTerms:
+        """Return those of a statement, prepared or bound, that has this plan."""
+        terms = plan.terms
+        return cls(
+            consistency_level=terms.consistency_level,
+            serial_consistency_level=terms.serial_consistency_level,
+            timestamped=terms.timestamped,
+            keyspace=terms.keyspace,
+            timeout=terms.timeout,
+            row_factory=terms.row_factory,
+            policy=terms.policy,
+            protocol_version=terms.protocol_version,
+            beta=terms.beta,
+            retry_policy=Same(statement.retry_policy),
+            is_idempotent=bool(statement.is_idempotent),
+        )
+
+
+class BatchPlan(Framed):
+    """How an UNLOGGED batch is framed under certain terms."""
+
+    __slots__ = ("_after", "_before", "_keyspace", "_terms")
+
+    opcode = BATCH
+
+    def __init__(self, terms: BatchTerms) -> None:
+        super().__init__(
+            timeout=terms.timeout,
+            timestamped=terms.timestamped,
+            version=terms.protocol_version,
+            beta=terms.beta,
+            row_factory=terms.row_factory,
+        )
+        self._terms = terms
+        self._before = uint8_pack(BatchType.UNLOGGED.value)
+        flags, after, self._keyspace = 0, b"", b""
+        if terms.serial_consistency_level:
+            flags |= SERIAL_CONSISTENCY
+            after = uint16_pack(terms.serial_consistency_level)
+        if terms.timestamped:
+            flags |= TIMESTAMP
+        if terms.keyspace and ProtocolVersion.uses_keyspace_flag(terms.protocol_version):
+            flags |= _KEYSPACE
+            name = terms.keyspace.encode()
+            self._keyspace = uint16_pack(len(name)) + name
+        int_flags = ProtocolVersion.uses_int_query_flags(terms.protocol_version)
+        packed = uint32_pack(flags) if int_flags else uint8_pack(flags)
+        self._after = uint16_pack(terms.consistency_level) + packed + after
+
+    def body(self, parts: Sequence[Encoded], timestamp: int | None) -> bytes:
+        """Return the body of the message of these statements."""
+        pieces = [self._before, uint16_pack(len(parts))]
+        for part in parts:
+            pieces.append(part.plan.as_part)
+            pieces += part.values
+        pieces.append(self._after)
+        if timestamp is not None:
+            pieces.append(uint64_pack(timestamp))
+        pieces.append(self._keyspace)
+        return b"".join(pieces)
+
+    def query(self, message: Message, body: bytes) -> Any:
+        return message.statement
+
+    def _sample(self, driver: Driver) -> tuple[bytes, Any]:
+        terms = self._terms
+        timestamp = 1 if terms.timestamped else None
+        keyspace = terms.keyspace if self._keyspace else None
+        body = b"".join((self._before, b"\0\0", self._after))
+        body += b"" if timestamp is None else uint64_pack(timestamp)
+        message = BatchMessage(
+            BatchType.UNLOGGED,
+            [],
+            terms.consistency_level,
+            terms.serial_consistency_level,
+            timestamp,
+            keyspace,
+        )
+        return body + self._keyspace, message
