@@ -27,7 +27,7 @@ ERROR, READY, SUPPORTED, RESULT = 0x00, 0x02, 0x06, 0x08
 STARTUP, OPTIONS, QUERY, PREPARE, EXECUTE, REGISTER = 0x01, 0x05, 0x07, 0x09, 0x0A, 0x0B
 BATCH = 0x0D
 
-COMPRESSED = 0x01
+COMPRESSED, WARNING = 0x01, 0x08
 
 INSERT = "INSERT INTO scripted.rows (key, value) VALUES (?, ?)"
 SELECT = "SELECT value FROM scripted.rows WHERE key = ?"
@@ -68,6 +68,49 @@ def rows(columns: dict[str, int], *found: list[bytes | None], more: bytes | None
 VOID = integer(1)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What the body of a BATCH message says (native protocol v4 and v5, 4.1.7)."""
+
+    kind: int
+    statements: list[tuple[bytes, list[bytes | None]]]
+    """Ids and values, all of prepared ones; what is not set is told as null."""
+    consistency: int
+    serial_consistency: int | None
+    timestamp: int | None
+    keyspace: str | None
+
+    @classmethod
+    def parsed(cls, body: bytes, version: int) -> Batch:
+        read = io.BytesIO(body).read
+
+        def number(size: int) -> int:
+            return int.from_bytes(read(size), signed=size > 2)
+
+        def value() -> bytes | None:
+            size = number(4)
+            return None if size < 0 else read(size)
+
+        def statement() -> tuple[bytes, list[bytes | None]]:
+            assert number(1) == 1, "not prepared"
+            return read(number(2)), [value() for _ in range(number(2))]
+
+        kind = number(1)
+        statements = [statement() for _ in range(number(2))]
+        consistency = number(2)
+        flags = number(4 if version >= 5 else 1)
+        batch = cls(
+            kind,
+            statements,
+            consistency,
+            number(2) if flags & 0x10 else None,
+            number(8) if flags & 0x20 else None,
+            read(number(2)).decode() if flags & 0x80 else None,
+        )
+        assert not read(1), "bytes left over"
+        return batch
+
+
 @dataclass(eq=False)
 class Held:
     """A statement that waits for its answer."""
@@ -79,19 +122,33 @@ class Held:
     prepared: bool
     timestamp: int | None = None
     body: bytes = b""
+    keys: list[int] = field(default_factory=list)
+    """Of all its statements; a batch has several."""
     given_up: bool = False  # the test has let it time out
 
-    def frame(self, opcode: int, body: bytes, stream: int | None = None) -> bytes:
-        return self.peer.frame(self.stream if stream is None else stream, opcode, body)
+    @property
+    def is_batch(self) -> bool:
+        return len(self.keys) > 1
+
+    def frame(
+        self, opcode: int, body: bytes, stream: int | None = None, *, flags: int = 0
+    ) -> bytes:
+        return self.peer.frame(self.stream if stream is None else stream, opcode, body, flags)
 
     def success(self) -> bytes:
         """The answer that a statement of this key gets, and no other."""
         return self.frame(RESULT, VOID if self.is_insert else echo(self.key))
 
+    def warned(self) -> bytes:
+        """The answer of a write, with a warning."""
+        warning = short(1) + string(f"beware of {self.key}")
+        return self.frame(RESULT, warning + VOID, flags=WARNING)
+
     def error(self, code: int = INVALID) -> bytes:
         details = b""
         if code == WRITE_TIMEOUT:
-            details = short(1) + integer(0) + integer(1) + string("SIMPLE")
+            kind = "UNLOGGED_BATCH" if self.is_batch else "SIMPLE"
+            details = short(1) + integer(0) + integer(1) + string(kind)
         elif code == UNPREPARED:
             details = short(6) + (b"insert" if self.is_insert else b"select")
         return self.frame(ERROR, integer(code) + string(f"no {self.key}") + details)
@@ -118,10 +175,9 @@ class Peer:
     codec: Any = field(default_factory=SegmentCodec)
     left_over: bytes = b""
 
-    def frame(self, stream: int, opcode: int, body: bytes) -> bytes:
-        flags = 0
+    def frame(self, stream: int, opcode: int, body: bytes, flags: int = 0) -> bytes:
         if self.compresses and not self.segments and body:
-            body, flags = locally_supported_compressions["lz4"][0](body), COMPRESSED
+            body, flags = locally_supported_compressions["lz4"][0](body), flags | COMPRESSED
         header = struct.pack(">BBhBi", 0x80 | self.version, flags, stream, opcode, len(body))
         return self.wrapped(header + body)
 
@@ -215,6 +271,8 @@ class ScriptedServer:
         self.tls = None if certificate is None else certificate.server()
         self.changed = Condition()
         self.held: list[Held] = []
+        self.log: list[Held] = []
+        """All that have ever come."""
         self.prepared: list[str] = []
         self.peers: list[Peer] = []
         self._host_id = uuid.uuid4()
@@ -241,8 +299,11 @@ class ScriptedServer:
     def received(self, peer: Peer, stream: int, opcode: int, body: bytes) -> None:
         if opcode == EXECUTE:
             self._hold(peer, stream, body)
+        elif opcode == BATCH:
+            self._hold_batch(peer, stream, body)
         elif opcode == QUERY and (text := _long_string(body)).startswith(ECHO):
-            self._held(Held(peer, stream, int(text[len(ECHO) :]), False, False))
+            key = int(text[len(ECHO) :])
+            self._held(Held(peer, stream, key, False, False, keys=[key]))
         else:
             peer.send(peer.frame(stream, *self._reply(opcode, body)))
             if opcode == STARTUP:
@@ -282,11 +343,17 @@ class ScriptedServer:
         at += 2 + (4 if peer.version >= 5 else 1)  # consistency level and flags
         (key,) = struct.unpack(">i", body[at + 6 : at + 10])  # behind their number and its size
         (timestamp,) = struct.unpack(">q", body[-8:])
-        self._held(Held(peer, stream, key, is_insert, True, timestamp, body))
+        self._held(Held(peer, stream, key, is_insert, True, timestamp, body, [key]))
+
+    def _hold_batch(self, peer: Peer, stream: int, body: bytes) -> None:
+        batch = Batch.parsed(body, peer.version)
+        keys = [int.from_bytes(values[0] or b"") for _, values in batch.statements]
+        self._held(Held(peer, stream, keys[0], True, True, batch.timestamp, body, keys))
 
     def _held(self, held: Held) -> None:
         with self.changed:
             self.held.append(held)
+            self.log.append(held)
             self.changed.notify_all()
 
     def _reply(self, opcode: int, body: bytes) -> tuple[int, bytes]:
@@ -300,8 +367,6 @@ class ScriptedServer:
             return READY, b""
         if opcode == PREPARE:
             return RESULT, self._prepare(_long_string(body))
-        if opcode == BATCH:
-            return RESULT, VOID
         text = _long_string(body)
         if "system.local" in text:
             return RESULT, self._local()

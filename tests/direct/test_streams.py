@@ -8,6 +8,7 @@ Each answer tells the key that it is for.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import product
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import concurrent_exec
-from concurrent_exec import DirectExecutor
+from concurrent_exec import BatchExecutor, DirectExecutor
 from tests.conftest import PROOF
 from tests.direct.server import (
     ECHO,
@@ -40,6 +41,8 @@ from tests.tls import Certificate
 STREAMS = 16
 """So few that they are soon used again."""
 CONCURRENCY = 4
+BATCH = 3
+"""The most statements of a batch."""
 MOST_ORPHANS = 8
 LONG = 1000.0
 """Seconds by which a statement is made to look older than its timeout."""
@@ -86,6 +89,8 @@ class Connected:
             connection_class=concurrent_exec.CoalescingConnection if way.coalescing else None,
         )
         self.session: Any = self.cluster.connect()
+        # There is no ring to learn it from: one node has all partitions.
+        self.cluster.metadata.get_replicas = lambda keyspace, key: ["the only node"]
         self.insert = self.session.prepare(INSERT)
         self.select = self.session.prepare(SELECT)
         for connection in self.connections:
@@ -141,16 +146,39 @@ def connect_to_one_that_answers_too_much(certificate: Certificate) -> Iterator[C
 
 
 class Play:
-    """Statements on their way, and a server that does as it is told with each."""
+    """Statements on their way, and a server that does as it is told with each message."""
 
-    def __init__(self, connected: Connected, kinds: list[str]) -> None:
+    def __init__(
+        self,
+        connected: Connected,
+        kinds: list[str],
+        *,
+        batches: bool = False,
+        lays_bare: bool = False,
+    ) -> None:
+        """Begin.
+
+        batches: whether inserts go together.
+        lays_bare: whether they are sent again alone when their batch has failed.
+        """
         self.server = connected.server
         self.connected = connected
-        self.executor: DirectExecutor[Any] = DirectExecutor(
-            connected.session, concurrency=CONCURRENCY
-        )
+        self.lays_bare = lays_bare
+        self.executor: DirectExecutor[Any] | BatchExecutor[Any]
+        if batches:
+            self.executor = BatchExecutor(
+                connected.session,
+                concurrency=CONCURRENCY * BATCH,
+                batch_mode="replica_set",
+                max_batch_statements=BATCH,
+                linger=0,
+            )
+        else:
+            self.executor = DirectExecutor(connected.session, concurrency=CONCURRENCY)
+        self.seen = len(self.server.log)
         self.kinds = kinds
         self.fates: dict[int, str] = {}  # of those that the server has done with
+        self.messages: dict[int, Held] = {}  # that brought them to their end
         self.begun: list[tuple[Held, Callable[[], None]]] = []  # what sends the rest of an answer
         self.orphaned = 0
         statements = {"select": connected.select, "insert": connected.insert}
@@ -163,6 +191,7 @@ class Play:
             ],
             raise_on_first_error=False,
             buffersize=1000,
+            assume_idempotent=lays_bare,
         )
         self.settle()
 
@@ -172,8 +201,8 @@ class Play:
         gate = self.executor._gate
         while True:
             with self.server.changed:
-                held = len(self.waiting())
-                begun = len([held for held, _ in self.begun if not held.given_up])
+                held = sum(len(held.keys) for held in self.waiting())
+                begun = sum(len(held.keys) for held, _ in self.begun if not held.given_up)
             if not gate.may_take() and gate.in_flight == held + begun:
                 return
             assert time.monotonic() < end, f"hangs: {gate.in_flight} in flight, {held} held"
@@ -182,27 +211,38 @@ class Play:
     def waiting(self) -> list[Held]:
         return [held for held in self.server.held if not held.given_up]
 
+    def ended(self, held: Held, fate: str) -> None:
+        """Note how a message has ended that has not been given up before."""
+        if held.given_up or (held.is_batch and self.lays_bare and fate != "success"):
+            return
+        for key in held.keys:
+            self.fates[key] = fate
+            self.messages[key] = held
+
     # ---- what the server may do ----
 
     def answer(self, held: Held, *, twice: bool = False) -> None:
         self.finish_begun(held.peer)
         self.server.take(held)
-        if not held.given_up:
-            self.fates[held.key] = "success"
+        self.ended(held, "success")
         held.peer.send(held.success() * (2 if twice else 1))
+
+    def warn(self, held: Held) -> None:
+        self.finish_begun(held.peer)
+        self.server.take(held)
+        self.ended(held, "success")
+        held.peer.send(held.warned() if held.is_insert else held.success())
 
     def fail(self, held: Held, code: int) -> None:
         self.finish_begun(held.peer)
         self.server.take(held)
-        if not held.given_up:
-            self.fates[held.key] = "error"
+        self.ended(held, "error")
         held.peer.send(held.error(code))
 
     def begin(self, held: Held, cut: int) -> None:
         self.finish_begun(held.peer)
         self.server.take(held)
-        if not held.given_up:
-            self.fates[held.key] = "success"
+        self.ended(held, "success")
         begin, go_on = held.peer.halves(held.success(), cut)
         begin()
         self.begun.append((held, go_on))
@@ -230,8 +270,8 @@ class Play:
                 return
             self.orphaned += len(given_up) + len(begun)
             for held in given_up + begun:
+                self.ended(held, "timeout")
                 held.given_up = True
-                self.fates[held.key] = "timeout"
         for request in list(wire._waiting):
             request.sent_at -= LONG
         self.connected.cluster.connection_class.create_timer(0, wire.sweep)
@@ -252,6 +292,8 @@ class Play:
         match acts.split()[choose(len(acts.split()))]:
             case "answer":
                 self.answer(chosen)
+            case "warn":
+                self.warn(chosen)
             case "twice":
                 self.answer(chosen, twice=True)
             case "fail":
@@ -285,12 +327,24 @@ class Play:
                 rows: Any = result.result_or_exc
                 assert rows.one().value == text_of(key)
             elif not result.success and hasattr(result.result_or_exc, "message"):
-                assert f"no {key}" in str(result.result_or_exc)
+                held = self.messages.get(key)
+                assert f"no {key if held is None else held.key}" in str(result.result_or_exc)
         return results
+
+    def assert_none_came_too_often(self) -> None:
+        """Each came once, or alone a second time after it had been in a batch."""
+        came = self.server.log[self.seen :]
+        alone = Counter(held.key for held in came if not held.is_batch)
+        batched = Counter(key for held in came if held.is_batch for key in held.keys)
+        for key in range(len(self.kinds)):
+            most = 1 if self.lays_bare or not batched[key] else 0
+            assert alone[key] <= most, key
+            assert 1 <= alone[key] + batched[key] <= 1 + (batched[key] and self.lays_bare), key
 
 
 OURS = st.lists(st.sampled_from(["select", "insert"]), min_size=1, max_size=40)
 MIXED = st.lists(st.sampled_from(["select", "insert", "echo"]), min_size=1, max_size=40)
+INSERTS = st.lists(st.sampled_from(["insert"] * 6 + ["select", "echo"]), min_size=1, max_size=60)
 NUMBERS = st.lists(st.integers(0, 100_000), max_size=200)
 
 
@@ -327,10 +381,30 @@ def test_answers_that_nobody_waits_for_go_to_nobody(
     play_and_check(connected, kinds, steps, numbers, REGULAR + " twice twice unknown")
 
 
+@settings(max_examples=4_000 if PROOF else 160)
+@given(
+    way=ANY_WAY, kinds=INSERTS, steps=st.integers(0, 50), numbers=NUMBERS, lays_bare=st.booleans()
+)
+def test_each_statement_of_a_batch_gets_the_answer_of_its_batch(
+    connect: Connect,
+    way: Way,
+    kinds: list[str],
+    steps: int,
+    numbers: list[int],
+    lays_bare: bool,
+) -> None:
+    play = Play(connect(way), kinds, batches=True, lays_bare=lays_bare)
+    go_on_and_check(play, steps, numbers, REGULAR + " warn")
+    play.assert_none_came_too_often()
+
+
 def play_and_check(
     connected: Connected, kinds: list[str], steps: int, numbers: list[int], acts: str
 ) -> None:
-    play = Play(connected, kinds)
+    go_on_and_check(Play(connected, kinds), steps, numbers, acts)
+
+
+def go_on_and_check(play: Play, steps: int, numbers: list[int], acts: str) -> None:
     choose = chooser(numbers)
     for _ in range(steps):
         play.step(choose, acts)
@@ -338,7 +412,7 @@ def play_and_check(
     results = play.finish()
     for key, result in enumerate(results):
         assert result.success == (play.fates[key] == "success"), (key, play.fates[key], result)
-    assert_all_streams_are_back(connected)
+    assert_all_streams_are_back(play.connected)
 
 
 def assert_all_streams_are_back(connected: Connected) -> None:
@@ -354,13 +428,24 @@ def assert_all_streams_are_back(connected: Connected) -> None:
 
 
 @settings(max_examples=500 if PROOF else 25)
-@given(way=ANY_WAY, kinds=MIXED, steps=st.integers(1, 30), numbers=NUMBERS)
+@given(
+    way=ANY_WAY,
+    kinds=MIXED | INSERTS,
+    steps=st.integers(1, 30),
+    numbers=NUMBERS,
+    batches=st.booleans(),
+)
 def test_a_server_that_dies_loses_no_statement(
-    certificate: Certificate, way: Way, kinds: list[str], steps: int, numbers: list[int]
+    certificate: Certificate,
+    way: Way,
+    kinds: list[str],
+    steps: int,
+    numbers: list[int],
+    batches: bool,
 ) -> None:
     connected = Connected(way, 2, certificate)
     try:
-        play = Play(connected, kinds)
+        play = Play(connected, kinds, batches=batches)
         choose = chooser(numbers)
         for _ in range(steps):
             try:
