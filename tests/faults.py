@@ -401,6 +401,12 @@ FAULTS = [
         "]",
     ),
     Fault(
+        "what the driver sends overtakes what was added before it",
+        "executors/batching.py",
+        "self._send_all(outgoing, [*added, message], added) or trouble",
+        "self._send_all(_ByDriver(self._writes), [message], []) or trouble",
+    ),
+    Fault(
         "a note for the thread that sends is lost",
         "executors/batching.py",
         "        self._has_more = True\n",
@@ -515,10 +521,34 @@ FAULTS = [
         "            pass\n",
     ),
     Fault(
+        "what the driver sends has an earlier timestamp than a batch behind it",
+        "drivers/direct/outgoing.py",
+        "        self._timestamps = iter(())\n        unsent",
+        "        unsent",
+    ),
+    Fault(
+        "a batch that is not sent by us gets a later timestamp",
+        "drivers/direct/outgoing.py",
+        "            message.timestamp = timestamp\n",
+        "            return timestamp\n",
+    ),
+    Fault(
+        "the serial consistency of a batch is forgotten",
+        "drivers/direct/batches.py",
+        "        if terms.serial_consistency_level:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "the server's warnings are forgotten",
+        "drivers/direct/wire.py",
+        "factory, warnings=response.warnings)",
+        "factory)",
+    ),
+    Fault(
         "a key beyond the last token is not the first one's",
         "drivers/direct/routes.py",
-        "                point = 0\n",
-        "                point -= 1\n",
+        "point if point < len(tokens) else 0",
+        "min(point, len(tokens) - 1)",
     ),
     Fault(
         "a coroutine that is cancelled leaves its run going",

@@ -303,7 +303,8 @@ class ScriptedServer:
             self._hold_batch(peer, stream, body)
         elif opcode == QUERY and (text := _long_string(body)).startswith(ECHO):
             key = int(text[len(ECHO) :])
-            self._held(Held(peer, stream, key, False, False, keys=[key]))
+            (timestamp,) = struct.unpack(">q", body[-8:])
+            self._held(Held(peer, stream, key, False, False, timestamp, body, [key]))
         else:
             peer.send(peer.frame(stream, *self._reply(opcode, body)))
             if opcode == STARTUP:

@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 from cassandra import ConsistencyLevel, OperationTimedOut
-from cassandra.cluster import (
-    EXEC_PROFILE_DEFAULT,
-    Cluster,
-    ExecutionProfile,
-    ResponseFuture,
-)
-from cassandra.policies import FallthroughRetryPolicy, RetryPolicy, RoundRobinPolicy
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResponseFuture
 
 from concurrent_exec import DirectExecutor, Retry
 from concurrent_exec.drivers.direct.wire import SessionWire
+from tests.direct.conftest import only_connection
 from tests.direct.server import (
     INSERT,
     OVERLOADED,
@@ -32,74 +27,11 @@ from tests.direct.server import (
 )
 
 
-class Again(RetryPolicy):  # type: ignore[misc]
-    """Once more on the same host, whatever it was; it notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Any, int]] = []
-
-    def _again(self, what: str, query: Any, retry_num: int) -> Any:
-        self.asked.append((what, query.values, retry_num))
-        return (self.RETRY, None) if retry_num == 0 else (self.RETHROW, None)
-
-    def on_write_timeout(self, query: Any, *args: Any, retry_num: int, **named: Any) -> Any:
-        return self._again("write timeout", query, retry_num)
-
-    def on_request_error(
-        self, query: Any, consistency: Any, error: Any, retry_num: int, **named: Any
-    ) -> Any:
-        return self._again("request error", query, retry_num)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedServer]:
-    made = ScriptedServer("127.79.7.1")
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=[4, 5], ids=["v4", "v5"])
-def session(server: ScriptedServer, request: pytest.FixtureRequest) -> Iterator[Any]:
-    def profile(**options: Any) -> Any:
-        return ExecutionProfile(RoundRobinPolicy(), request_timeout=60, **options)
-
-    cluster = Cluster(
-        [server.address],
-        port=server.port,
-        protocol_version=request.param,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
-        execution_profiles={
-            EXEC_PROFILE_DEFAULT: profile(retry_policy=FallthroughRetryPolicy()),
-            "again": profile(retry_policy=Again()),
-            "serial": profile(
-                consistency_level=ConsistencyLevel.QUORUM,
-                serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
-            ),
-        },
-        compression=False,
-    )
-    yield cluster.connect()
-    cluster.shutdown()
-    assert not server.held
-
-
 @pytest.fixture
 def executor(session: Any) -> Iterator[DirectExecutor[Any]]:
     made: DirectExecutor[Any] = DirectExecutor(session)
     yield made
     made.shutdown(wait=False)  # a test that has failed may have left something without an answer
-
-
-@pytest.fixture
-def insert(session: Any) -> Any:
-    return session.prepare(INSERT)
-
-
-def only_connection(session: Any) -> Any:
-    [pool] = session._pools.values()
-    [connection] = pool.get_connections()
-    return connection
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -163,7 +95,8 @@ def test_what_the_retry_policy_sends_again_is_the_same(
     first, second = first_and_second(server, lambda held: held.error(code))
     assert not list(future.result(30))
     assert first.body == second.body
-    assert policy.asked == [(asked, [b"\0\0\0\7", b"a"], 0)]
+    [(what, query, number)] = policy.asked
+    assert (what, query.values, number) == (asked, [b"\0\0\0\7", b"a"], 0)
 
 
 def test_what_our_retry_sends_again_has_the_first_timestamp(

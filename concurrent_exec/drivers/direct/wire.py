@@ -211,8 +211,8 @@ class SessionWire:
         """The result of an answer with rows or warnings and nothing else, or None for others."""
         factory = request.plan.row_factory
         if is_warned_void(response):
-            host, warnings = request.target.host, response.warnings
-            return rows_result(None, None, None, host, factory, warnings=warnings)
+            host = request.target.host
+            return rows_result(None, None, None, host, factory, warnings=response.warnings)
         if not self._driver.is_plain_rows(response):
             return None
         try:
