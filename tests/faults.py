@@ -343,20 +343,20 @@ FAULTS = [
     Fault(
         "two writes of one row share a batch",
         "executors/_groups.py",
-        "item.row is None or item.row in rows or None in rows)",
-        "item.row is None or None in rows)",
+        "row is None or row in rows or None in rows\n",
+        "row is None or None in rows\n",
     ),
     Fault(
         "a range shares a batch with a row of it",
         "executors/_groups.py",
-        "item.row is None or item.row in rows or None in rows)",
-        "item.row in rows)",
+        "row is None or row in rows or None in rows\n",
+        "row in rows\n",
     ),
     Fault(
         "a partition has two groups that are open",
         "executors/_groups.py",
-        "goes_alone or there.company != item.company or there.touches(item)",
-        "there.touches(item)",
+        "group.company != company or _touches(rows, item.row)",
+        "_touches(rows, item.row)",
     ),
     Fault(
         "what may touch anything overtakes what was before it",
@@ -397,7 +397,7 @@ FAULTS = [
     Fault(
         "a stop between two batches is not heeded",
         "executors/batching.py",
-        "if not each[0].work.recall(each[0])]",
+        "if not each.job.work.recall(each.job)]",
         "]",
     ),
     Fault(

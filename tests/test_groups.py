@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurrent_exec.executors._groups import Item, grouped
+from concurrent_exec.executors._groups import grouped
 
 MOST, MOST_BYTES = 4, 10
 
 
-def _item(company: int | None, partition: int | None, row: int | None, size: int) -> Item[None]:
-    return Item(None, company, partition, row, size)
+class Item(NamedTuple):
+    """A statement, known by its number in the input."""
+
+    number: Any
+    company: object
+    partition: object
+    row: int | None
+    bytes: int
+
+
+def _item(company: int | None, partition: int | None, row: int | None, size: int) -> Item:
+    return Item(0, company, partition, row, size)
+
+
+def _grouped(items: list[Item], most: int = MOST, most_bytes: int = MOST_BYTES) -> Any:
+    """Return the numbers of those in each group."""
+    groups = grouped(items, most=most, most_bytes=most_bytes)
+    return [[item.number for item in group] for group in groups]
 
 
 ITEMS = st.lists(
@@ -28,18 +45,18 @@ ITEMS = st.lists(
 )
 
 
-def _numbered(items: list[Item[None]]) -> list[Item[int]]:
+def _numbered(items: list[Item]) -> list[Item]:
     return [Item(number, *item[1:]) for number, item in enumerate(items)]
 
 
-def _goes_alone(item: Item[int]) -> bool:
+def _goes_alone(item: Item) -> bool:
     return item.company is None or item.bytes > MOST_BYTES
 
 
 @given(ITEMS)
-def test_any_items(drawn: list[Item[None]]) -> None:
+def test_any_items(drawn: list[Item]) -> None:
     items = _numbered(drawn)
-    groups = grouped(items, most=MOST, most_bytes=MOST_BYTES)
+    groups = _grouped(items)
     sent = [number for group in groups for number in group]
     assert sorted(sent) == list(range(len(items))), "each once"
     place = {number: n for n, group in enumerate(groups) for number in group}
@@ -56,25 +73,25 @@ def test_any_items(drawn: list[Item[None]]) -> None:
             others = [row for where, row in touched if where == partition]
             assert row is not None or len(others) == 1, "a row, and what may touch it"
     for partition in {item.partition for item in items} - {None}:
-        numbers = [item.content for item in items if item.partition == partition]
+        numbers = [item.number for item in items if item.partition == partition]
         assert [number for number in sent if number in numbers] == numbers, "not in order"
     for item in items:
         if item.partition is None:
-            assert all(place[number] < place[item.content] for number in range(item.content))
+            assert all(place[number] < place[item.number] for number in range(item.number))
 
 
 @given(ITEMS)
-def test_no_group_ends_without_a_reason(drawn: list[Item[None]]) -> None:
+def test_no_group_ends_without_a_reason(drawn: list[Item]) -> None:
     """Two groups of one company that follow each other could not have been one."""
     items = _numbered([item for item in drawn if not _goes_alone(Item(0, *item[1:]))])
-    companies: dict[object, list[list[Item[int]]]] = {}
-    for group in grouped(items, most=MOST, most_bytes=MOST_BYTES):
+    companies: dict[object, list[list[Item]]] = {}
+    for group in _grouped(items):
         members = [items[number] for number in group]
         companies.setdefault(members[0].company, []).append(members)
     for groups in companies.values():
         for former, latter in pairwise(groups):
             first = latter[0]
-            between = items[former[-1].content + 1 : first.content]
+            between = items[former[-1].number + 1 : first.number]
             assert (
                 len(former) == MOST
                 or sum(member.bytes for member in former) + first.bytes > MOST_BYTES
@@ -95,8 +112,8 @@ def test_no_group_ends_without_a_reason(drawn: list[Item[None]]) -> None:
 
 def test_what_can_go_together_does() -> None:
     rows = [Item(number, "company", "partition", number, 1) for number in range(10)]
-    assert grouped(rows, most=4, most_bytes=100) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert grouped(rows, most=100, most_bytes=5) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert _grouped(rows, most=4, most_bytes=100) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert _grouped(rows, most=100, most_bytes=5) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_what_goes_alone_waits_only_for_its_own_partition() -> None:
@@ -109,7 +126,7 @@ def test_what_goes_alone_waits_only_for_its_own_partition() -> None:
         Item("unknown", None, None, None, 1),
         Item("a3", "company", "a", 3, 1),
     ]
-    assert grouped(items, most=100, most_bytes=100) == [
+    assert _grouped(items, most=100, most_bytes=100) == [
         ["other"],
         ["a1", "b1"],
         ["b2"],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
 from concurrent_exec.drivers import Write, Writes, batch_of
 from concurrent_exec.drivers.direct import Outgoing, Succeeded, Wire, open_wire
-from concurrent_exec.executors._groups import Item, grouped
+from concurrent_exec.executors._groups import grouped
 from concurrent_exec.executors._linger import Linger
 from concurrent_exec.executors._wired import WiredExecutor
 from concurrent_exec.executors.callback import A_STRETCH
@@ -20,7 +20,7 @@ from concurrent_exec.model import (
     Session,
     UnknownDriverError,
 )
-from concurrent_exec.model.options import NOT_SET, number, one_of, positive_int
+from concurrent_exec.model.options import number, one_of, positive_int
 from concurrent_exec.run import Job, Message, succeed_all
 from concurrent_exec.run.interrupts import interrupted
 
@@ -90,12 +90,11 @@ class BatchExecutor(WiredExecutor[R]):
             observers=observers,
         )
         one_of("batch_mode", batch_mode, ("partition_key", "replica_set"))
-        self._by_replicas = batch_mode == "replica_set"
         self._most = positive_int("max_batch_statements", max_batch_statements)
         self._most_bytes = positive_int("max_batch_bytes", max_batch_bytes)
         gate = self._gate
         self._linger = Linger(gate, number("linger", linger, at_least=0), lambda: gate.limit // 2)
-        self._writes = Writes(session)
+        self._writes = Writes(session, by_replicas=batch_mode == "replica_set")
         self._wire: Wire | None = _wire_of(session, gate.clock)
         self._sender = Lock()
         self._has_more = False
@@ -129,18 +128,18 @@ class BatchExecutor(WiredExecutor[R]):
         outgoing: Outgoing = _ByDriver(self._writes)
         if self._wire is not None:
             outgoing = self._wire.begin(self._writes, self._on_answers)
-        items = map(_Look(outgoing, by_replicas=self._by_replicas), jobs)
-        groups = grouped(items, most=self._most, most_bytes=self._most_bytes)
+        writes = outgoing.look(jobs)
+        groups = grouped(writes, most=self._most, most_bytes=self._most_bytes)
         trouble: BaseException | None = None
         added: list[Message] = []
         answers_may_have_come = False
         for group in groups:
             if answers_may_have_come:  # and with one a failure that stops a run
-                group = [each for each in group if not each[0].work.recall(each[0])]
+                group = [each for each in group if not each.job.work.recall(each.job)]
                 if not group:
                     continue
             message = _message(group)
-            if outgoing.add(message, [write for _, write in group]):
+            if outgoing.add(message, group):
                 added.append(message)
                 continue
             # What is on its way to the same row goes first.
@@ -175,45 +174,12 @@ class BatchExecutor(WiredExecutor[R]):
         succeed_all([(job, value) for message, value in succeeded for job in _jobs_of(message)])
 
 
-class _Look:
-    """Looks at each of the statements that are sent together."""
-
-    def __init__(self, outgoing: Outgoing, *, by_replicas: bool) -> None:
-        self._outgoing = outgoing
-        self._by_replicas = by_replicas
-        self._sending: Any = None
-        self._marks: Hashable = None
-
-    def __call__(self, job: Job) -> Item[tuple[Job, Write]]:
-        write = self._outgoing.look(job)
-        if job.sending is not self._sending:
-            self._sending, self._marks = job.sending, _marks(job)
-        company: Hashable = None
-        # What is sent again has a timestamp of its own.
-        if self._marks is not None and write.marks is not None and not job.errors:
-            place = self._by_replicas and self._outgoing.replicas(write)
-            company = place or write.partition, write.marks, self._marks
-        return Item((job, write), company, write.partition, write.row, write.bytes)
-
-
-def _marks(job: Job) -> Hashable:
-    """What a batch has once of the options of its statements; None of what goes alone."""
-    options = job.sending.options
-    if "custom_payload" in options or "trace" in options:  # these are of one request
-        return None
-    profile = options.get("execution_profile")
-    return (
-        profile if isinstance(profile, str) else id(profile),
-        options.get("timeout", NOT_SET),
-        job.sending.assume_idempotent,
-    )
-
-
-def _message(group: list[tuple[Job, Write]]) -> Message:
+def _message(group: list[Write]) -> Message:
     """Return what a group is sent as."""
-    for job, _ in group:
-        job.batch_size = len(group)
-    return group[0][0] if len(group) == 1 else _Batch(group)
+    size = len(group)
+    for write in group:
+        write.job.batch_size = size
+    return group[0].job if size == 1 else _Batch(group)
 
 
 def _jobs_of(message: _Batch | Job) -> Sequence[Job]:
@@ -225,10 +191,10 @@ class _Batch:
 
     parameters = None
 
-    def __init__(self, group: list[tuple[Job, Write]]) -> None:
-        self.jobs = [job for job, _ in group]
-        self.sending = group[0][0].sending
-        self._writes = [write for _, write in group]
+    def __init__(self, writes: list[Write]) -> None:
+        self.jobs = [write.job for write in writes]
+        self.sending = self.jobs[0].sending
+        self._writes = writes
         self._idempotent = self.jobs[0].statement.is_idempotent or self.sending.assume_idempotent
 
     @property
@@ -267,7 +233,6 @@ class _ByDriver:
 
     def __init__(self, writes: Writes) -> None:
         self.look = writes.look
-        self.replicas = writes.replicas
 
     def add(self, message: Message, writes: Sequence[Write]) -> bool:
         return False

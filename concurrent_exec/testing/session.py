@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from threading import Event, Lock, local
@@ -417,20 +417,20 @@ class ScriptedOutgoing:
         self._wire = wire
         self._on_answers = on_answers
         self._added: list[Any] = []
-        self._look = writes.look
-        self.replicas = writes.replicas
+        self._writes = writes
 
-    def look(self, job: Job) -> Any:
-        """Say what is known of a statement, and whether it is plain."""
-        write = self._look(job)
-        if write.marks is None or not self._wire.is_plain(job):
-            return write
-        return write._replace(marks=(_PLAIN, write.marks))
+    def look(self, jobs: Iterable[Job]) -> Iterator[Any]:
+        """Say what is known of each statement, and whether it is plain."""
+        for write in self._writes.look(jobs):
+            if write.company is None or not self._wire.is_plain(write.job):
+                yield write
+            else:
+                yield write._replace(company=(_PLAIN, write.company))
 
     def add(self, message: Any, writes: Sequence[Any]) -> bool:
         """Take a message of these, if they are plain."""
-        marks = writes[0].marks
-        if marks is None or marks[0] is not _PLAIN:
+        company = writes[0].company
+        if company is None or company[0] is not _PLAIN:
             return False
         self._added.append(message)
         return True

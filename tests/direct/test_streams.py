@@ -327,8 +327,8 @@ class Play:
                 rows: Any = result.result_or_exc
                 assert rows.one().value == text_of(key)
             elif not result.success and hasattr(result.result_or_exc, "message"):
-                held = self.messages.get(key)
-                assert f"no {key if held is None else held.key}" in str(result.result_or_exc)
+                message = self.messages.get(key)
+                assert f"no {key if message is None else message.key}" in str(result.result_or_exc)
         return results
 
     def assert_none_came_too_often(self) -> None:

@@ -14,7 +14,7 @@ from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
 
 from concurrent_exec import BatchExecutor
 from concurrent_exec.executors import batching
-from concurrent_exec.executors._groups import Item
+from concurrent_exec.executors._groups import grouped
 from tests.integration.support import Requests
 
 pytestmark = pytest.mark.cluster
@@ -221,12 +221,12 @@ def test_the_later_of_two_writes_wins(
     write = session.prepare(text.format(table))
     if grouped_wrongly:
         number = iter(range(10**9))
-        as_it_is = batching._Look.__call__
 
-        def as_if_rows_were_different(self: Any, job: Any) -> Item[Any]:
-            return as_it_is(self, job)._replace(row=next(number))
+        def as_if_rows_were_different(writes: Any, **limits: Any) -> Any:
+            different = [write._replace(row=next(number)) for write in writes]
+            return grouped(different, **limits)
 
-        monkeypatch.setattr(batching._Look, "__call__", as_if_rows_were_different)
+        monkeypatch.setattr(batching, "grouped", as_if_rows_were_different)
     pairs = [(write, row(k, v)) for k in range(TRIALS) for v in (2, 1)]
     # A stream is sent by its feeder and by the I/O thread, which must not overtake each other.
     given = pairs if grouped_wrongly else iter(pairs)

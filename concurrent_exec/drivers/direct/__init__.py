@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from concurrent_exec.drivers.direct.answers import Failed, OnAnswers, Succeeded
@@ -18,11 +18,8 @@ __all__ = ["Failed", "Outgoing", "Succeeded", "Wire", "check", "open_wire"]
 class Outgoing(Protocol):
     """Messages that go out together, of which some are batches."""
 
-    def look(self, job: Job) -> Write:
-        """Say what is known of a statement. Never raises: sending it brings what is wrong."""
-
-    def replicas(self, write: Write) -> Hashable:
-        """Return the nodes that have the partition of `write`; none where they are not known."""
+    def look(self, jobs: Iterable[Job]) -> Iterator[Write]:
+        """Say what is known of each statement. Never raises: sending it brings what is wrong."""
 
     def add(self, message: Message, writes: Sequence[Write]) -> bool:
         """Take a message of these writes, and give it a timestamp if it has none.

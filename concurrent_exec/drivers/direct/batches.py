@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cassandra import ProtocolVersion
 from cassandra.marshal import uint8_pack, uint16_pack, uint32_pack, uint64_pack
 from cassandra.protocol import BatchMessage
-from cassandra.query import BatchType, BoundStatement, PreparedStatement
+from cassandra.query import BatchType
 
-from concurrent_exec.drivers.direct.binding import values_of
 from concurrent_exec.drivers.direct.plan import (
     SERIAL_CONSISTENCY,
     TIMESTAMP,
@@ -25,29 +24,6 @@ if TYPE_CHECKING:
 
 BATCH = 0x0D
 _KEYSPACE = 0x80
-
-
-class Encoded(NamedTuple):
-    """A prepared statement with its values as they go onto a connection."""
-
-    plan: Plan
-    values: list[bytes]
-    """Each behind its size."""
-    routing_key: bytes | None
-    statement: Any
-    """As it was given: prepared or bound."""
-
-    def bound_statement(self) -> BoundStatement:
-        """Return the same as the driver has it, whatever became of what was given."""
-        given = self.statement
-        is_prepared = type(given) is PreparedStatement
-        bound = BoundStatement(given if is_prepared else given.prepared_statement)
-        bound.values = values_of(self.values)
-        bound.retry_policy = given.retry_policy
-        bound.consistency_level = given.consistency_level
-        bound.serial_consistency_level = given.serial_consistency_level
-        bound.is_idempotent = given.is_idempotent
-        return bound
 
 
 class BatchTerms(NamedTuple):
@@ -115,12 +91,12 @@ class BatchPlan(Framed):
         packed = uint32_pack(flags) if int_flags else uint8_pack(flags)
         self._after = uint16_pack(terms.consistency_level) + packed + after
 
-    def body(self, parts: Sequence[Encoded], timestamp: int | None) -> bytes:
-        """Return the body of the message of these statements."""
+    def body(self, parts: Sequence[tuple[Plan, Sequence[bytes]]], timestamp: int | None) -> bytes:
+        """Return the body of the message of these statements, whose values are encoded."""
         pieces = [self._before, uint16_pack(len(parts))]
-        for part in parts:
-            pieces.append(part.plan.as_part)
-            pieces += part.values
+        for plan, encoded in parts:
+            pieces.append(plan.as_part)
+            pieces += encoded
         pieces.append(self._after)
         if timestamp is not None:
             pieces.append(uint64_pack(timestamp))

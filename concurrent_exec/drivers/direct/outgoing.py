@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cassandra.query import BoundStatement, PreparedStatement
 
-from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms, Encoded
+from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms
+from concurrent_exec.drivers.direct.binding import values_of
 from concurrent_exec.drivers.direct.go import Go
 from concurrent_exec.drivers.direct.plan import Framed, Plan
 from concurrent_exec.drivers.direct.request import Request
 from concurrent_exec.drivers.shapes import Shapes
-from concurrent_exec.drivers.writes import Write, Writes
+from concurrent_exec.drivers.writes import Write, Writes, marks_of
 from concurrent_exec.run import Job, Message
 
 if TYPE_CHECKING:
     from concurrent_exec.drivers.direct.wire import SessionWire
 
+_new: Callable[[type[Write], tuple[Any, ...]], Write] = tuple.__new__
+"""Makes a Write of its fields in half the time that its class takes."""
 
-class _Kind:
-    """What all executions of a statement have in common."""
+
+class _Way:
+    """How executions of one statement are sent, alone and in batches."""
 
     __slots__ = ("batch_plan", "plan", "row", "shape", "table")
 
@@ -32,6 +36,18 @@ class _Kind:
         row = None if self.shape is None else self.shape.row
         self.row = None if row is None else tuple([2 * index + 1 for index in row])
         """The places of the clustering key among the encoded values and their sizes."""
+
+    @staticmethod
+    def bound_statement(given: Any, encoded: Sequence[bytes]) -> BoundStatement:
+        """Return a statement, prepared or bound, with its values as they were encoded."""
+        is_prepared = type(given) is PreparedStatement
+        bound = BoundStatement(given if is_prepared else given.prepared_statement)
+        bound.values = values_of(encoded)
+        bound.retry_policy = given.retry_policy
+        bound.consistency_level = given.consistency_level
+        bound.serial_consistency_level = given.serial_consistency_level
+        bound.is_idempotent = given.is_idempotent
+        return bound
 
 
 class SessionOutgoing:
@@ -52,74 +68,96 @@ class SessionOutgoing:
         self._more_timestamps = timestamps
         self._timestamps: Iterator[int] = iter(())
         self._now = now
-        self._statement: Any = None
-        self._sending: Any = None
-        self._kind: _Kind | None = None
+        self._ways: dict[tuple[Plan, BatchPlan], _Way] = {}
+        self._companies: dict[Hashable, Hashable] = {}
 
-    def look(self, job: Job) -> Write:
-        """Say what is known of a statement. Never raises: sending it brings what is wrong."""
-        try:
-            if job.statement is not self._statement or job.sending is not self._sending:
-                self._meet(job)
-            kind = self._kind
-            if kind is None:
-                return self._writes.look(job)
-            plan, shape = kind.plan, kind.shape
-            if type(job.statement) is PreparedStatement:
-                encoded, key = plan.binder.bind(job.parameters)
-            else:
-                encoded, key = plan.binder.bound(job.statement)
-        except Exception:  # the driver raises it again, and says what is wrong
-            return self._writes.look(job)
-        bound = Encoded(plan, encoded, key, job.statement)
-        if key is None:
-            return Write(bound, None, None, 0, None)
-        partition = (*kind.table, key)
-        if shape is None:
-            return Write(bound, partition, None, 0, None)
-        row = kind.row
-        return Write(
-            bound,
-            partition,
-            None if row is None else tuple([encoded[place] for place in row]),
-            # Of each value its size is there as well, in four bytes.
-            shape.weight(
-                sum(map(len, encoded)) - 2 * len(encoded),
-                encoded[1::2] if shape.collections else (),
-            ),
-            kind.batch_plan,
-        )
-
-    def replicas(self, write: Write) -> Hashable:
-        """Return the nodes that have the partition of `write`; none where they are not known."""
-        bound = write.bound
-        if self._go is None or type(bound) is not Encoded or bound.routing_key is None:
-            return self._writes.replicas(write)
-        return self._go.replicas(bound.plan, bound.routing_key)
+    def look(self, jobs: Iterable[Job]) -> Iterator[Write]:
+        """Say what is known of each statement. Never raises: sending it brings what is wrong."""
+        look_at = self._writes.look_at
+        go = self._go
+        if go is None:
+            yield from map(look_at, jobs)
+            return
+        by_replicas = self._writes.by_replicas
+        companies: dict[Hashable, Hashable] = {}
+        statement = sending = way = marks = None
+        for job in jobs:
+            try:
+                if job.statement is not statement or job.sending is not sending:
+                    statement, sending = job.statement, job.sending
+                    way, marks, companies = self._way(go, job), marks_of(job), {}
+                if way is None:
+                    yield look_at(job)
+                    continue
+                if type(statement) is PreparedStatement:
+                    encoded, key = way.plan.binder.bind(job.parameters)
+                else:
+                    encoded, key = way.plan.binder.bound(statement)
+            except Exception:  # the driver raises it again, and says what is wrong
+                yield look_at(job)
+                continue
+            shape = way.shape
+            if key is None:
+                yield Write(job, way, encoded, None, None, None, 0)
+                continue
+            partition = way.table, key
+            if shape is None:
+                yield Write(job, way, encoded, None, partition, None, 0)
+                continue
+            company: Hashable = None
+            if marks is not None and not job.errors:
+                place = by_replicas and go.replicas(way.plan, key)
+                if place:
+                    company = companies.get(place)
+                    if company is None:
+                        company = companies[place] = self._company(place, way.batch_plan, marks)
+                else:
+                    company = partition, way.batch_plan, marks
+            row = way.row
+            yield _new(
+                Write,
+                (
+                    job,
+                    way,
+                    encoded,
+                    company,
+                    partition,
+                    # Most tables that are grouped by replicas have no clustering key.
+                    row and tuple([encoded[place] for place in row]),
+                    shape.weight(
+                        # Of each value its size is there as well, in four bytes.
+                        sum(map(len, encoded)) - 2 * len(encoded),
+                        encoded[1::2] if shape.collections else (),
+                    ),
+                ),
+            )
 
     def add(self, message: Message, writes: Sequence[Write]) -> bool:
         """Take a message of these, which `look` has returned; False where it is the driver's."""
-        first, go = writes[0].bound, self._go
-        if type(first) is not Encoded or go is None:
+        first, go = writes[0], self._go
+        if first.way is None or go is None:
             return False
+        plan: Plan = first.way.plan
+        key = None if first.partition is None else first.partition[1]  # type: ignore[index]
+        batch_plan: BatchPlan | None = first.way.batch_plan if len(writes) > 1 else None
+        framed = batch_plan or plan
         try:
-            if len(writes) == 1:
-                plan: Plan | BatchPlan = first.plan
-                target = go.target(first.plan, first.routing_key)
+            if batch_plan is None:
+                target = go.target(plan, key)
             else:
-                plan = cast("BatchPlan", writes[0].marks)  # which `look` has put there
-                target = go.target_of_batch(plan, first.plan, first.routing_key)
+                target = go.target_of_batch(batch_plan, plan, key)
             if target is None:
                 return False
-            timestamp = self._timestamp(message, plan)
-            if isinstance(plan, BatchPlan):
-                body = plan.body([write.bound for write in writes], timestamp)
+            timestamp = self._timestamp(message, framed)
+            if batch_plan is None:
+                body = plan.body(first.bound, timestamp)
             else:
-                body = plan.body(first.values, timestamp)
+                parts = [(write.way.plan, write.bound) for write in writes]
+                body = batch_plan.body(parts, timestamp)
         except Exception:  # the driver raises it again, and says what is wrong
             return False
         target.requests.append(
-            Request(self._wire, message, plan, target, body, timestamp, self._now)
+            Request(self._wire, message, framed, target, body, timestamp, self._now)
         )
         return True
 
@@ -134,8 +172,8 @@ class SessionOutgoing:
                 unsent.extend(self._wire.send_to(target))
         return unsent
 
-    def _timestamp(self, message: Message, plan: Framed) -> int | None:
-        if not plan.timestamped:
+    def _timestamp(self, message: Message, framed: Framed) -> int | None:
+        if not framed.timestamped:
             return None
         if message.timestamp is None:
             timestamp = next(self._timestamps, None)
@@ -145,12 +183,18 @@ class SessionOutgoing:
             message.timestamp = timestamp
         return message.timestamp
 
-    def _meet(self, job: Job) -> None:
-        self._kind = None
-        self._statement, self._sending = job.statement, job.sending
-        if self._go is None or (job.parameters and type(job.statement) is BoundStatement):
-            return
-        plan = self._go.plan(job)
-        if plan is not None:
-            batch_plan = self._go.batch_plan(BatchTerms.of(plan, job.statement))
-            self._kind = _Kind(plan, batch_plan, self._writes.shapes)
+    def _way(self, go: Go, job: Job) -> _Way | None:
+        if job.parameters and type(job.statement) is BoundStatement:
+            return None
+        plan = go.plan(job)
+        if plan is None:
+            return None
+        batch_plan = go.batch_plan(BatchTerms.of(plan, job.statement))
+        way = self._ways.get((plan, batch_plan))
+        if way is None:
+            way = self._ways[plan, batch_plan] = _Way(plan, batch_plan, self._writes.shapes)
+        return way
+
+    def _company(self, *of: Hashable) -> Hashable:
+        """Return one and the same object for equals, which are so compared at once."""
+        return self._companies.setdefault(of, of)
