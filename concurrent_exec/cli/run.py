@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shlex
@@ -162,6 +163,23 @@ def _ask(error: NotIdempotentError) -> None:
         raise Refused(f"{error} (--yes)") from error
 
 
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Let the garbage collector look at little, and seldom.
+
+    It took a sixth of the processor time: a run has thousands of objects that all live a little
+    while, and makes hardly any garbage that only the collector can free.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(10_000, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 def _run(made: BulkRun, given: Given, histogram: Any) -> Report:
     looker = Looker(made, histogram)
     if given.quiet or given.dry_run:
@@ -170,7 +188,7 @@ def _run(made: BulkRun, given: Given, histogram: Any) -> Report:
         display = shown_on_terminal(looker)
     else:
         display = shown_in_lines(looker, given.progress)
-    with stopped_by_signals(made.stop), display:
+    with stopped_by_signals(made.stop), display, _seldom_collecting():
         try:
             return made.run()
         except (BrokenOutputError, NotIdempotentError):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from cassandra import ConsistencyLevel, InvalidRequest
-from cassandra.cluster import Session
+from cassandra.cluster import ResponseFuture, Session
 from cassandra.protocol import BatchMessage
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
 
 from concurrent_exec import BatchExecutor
+from concurrent_exec.drivers.direct.wire import SessionWire
 from concurrent_exec.executors import batching
 from concurrent_exec.executors._groups import grouped
+from tests.direct.server import Batch
 from tests.integration.support import Requests
 
 pytestmark = pytest.mark.cluster
@@ -35,13 +37,62 @@ def make_table(session: Any) -> Callable[..., str]:
     return make
 
 
-@pytest.fixture
-def requests(session: Session) -> Iterator[Requests]:
-    with Requests(session) as watched:
-        yield watched
+class Watched(Protocol):
+    """What is sent, as the driver's messages."""
+
+    messages: list[Any]
 
 
-def sizes(requests: Requests) -> list[int]:
+class OurRequests:
+    """What goes over the session's connections, as the bytes say, and what the driver sends.
+
+    A listener of the session's would have all go through the driver.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.messages: list[Any] = []
+        send_to, send_request = SessionWire.send_to, ResponseFuture.send_request
+
+        def ours(wire: Any, target: Any) -> Any:
+            self.messages += [
+                _batch_message(Batch.parsed(request.body, request.plan.version))
+                if request.plan.opcode == BatchMessage.opcode
+                else request
+                for request in target.requests
+            ]
+            return send_to(wire, target)
+
+        def theirs(future: Any, *args: Any, **options: Any) -> Any:
+            self.messages.append(future.message)
+            return send_request(future, *args, **options)
+
+        patch.setattr(SessionWire, "send_to", ours)
+        patch.setattr(ResponseFuture, "send_request", theirs)
+
+
+def _batch_message(batch: Batch) -> BatchMessage:
+    return BatchMessage(
+        BatchType.UNLOGGED if batch.kind == BatchType.UNLOGGED.value else BatchType.LOGGED,
+        [(True, *statement) for statement in batch.statements],
+        batch.consistency,
+        batch.serial_consistency,
+        batch.timestamp,
+    )
+
+
+@pytest.fixture(params=["the driver's", "ours"])
+def requests(
+    session: Session, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Watched]:
+    """Batches by the driver and by us: the same."""
+    if request.param == "ours":
+        yield OurRequests(monkeypatch)
+    else:
+        with Requests(session) as watched:
+            yield watched
+
+
+def sizes(requests: Watched) -> list[int]:
     """How many statements each message had; 0 for one that was no batch."""
     return [
         len(message.queries) if isinstance(message, BatchMessage) else 0
@@ -58,7 +109,7 @@ def run(session: Any, pairs: Any, **options: Any) -> list[Any]:
 
 
 def test_writes_of_a_partition_go_together(
-    session: Any, make_table: Any, requests: Requests
+    session: Any, make_table: Any, requests: Watched
 ) -> None:
     table = make_table("batch_part", "k int, c int, v text, PRIMARY KEY (k, c)")
     insert = session.prepare(f"INSERT INTO {table} (k, c, v) VALUES (?, ?, ?)")
@@ -75,7 +126,7 @@ def test_writes_of_a_partition_go_together(
 
 
 def test_writes_of_partitions_on_the_same_nodes_go_together(
-    session: Any, make_table: Any, requests: Requests
+    session: Any, make_table: Any, requests: Watched
 ) -> None:
     table = make_table("batch_rows", "k int PRIMARY KEY, v text")
     insert = session.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
@@ -88,7 +139,7 @@ def test_writes_of_partitions_on_the_same_nodes_go_together(
 
 
 def test_tables_kinds_and_options_of_columns_may_be_mixed(
-    session: Any, make_table: Any, requests: Requests
+    session: Any, make_table: Any, requests: Watched
 ) -> None:
     """TTL, timestamp, null and unset of one statement are no other's."""
     table = make_table("batch_mixed", "k int, c int, v int, w int, PRIMARY KEY (k, c)")
@@ -126,7 +177,7 @@ def test_tables_kinds_and_options_of_columns_may_be_mixed(
 
 
 def test_lightweight_transactions_go_alone(
-    session: Any, make_table: Any, requests: Requests
+    session: Any, make_table: Any, requests: Watched
 ) -> None:
     table = make_table("batch_lwt", "k int, c int, PRIMARY KEY (k, c)")
     insert = session.prepare(f"INSERT INTO {table} (k, c) VALUES (?, ?)")
@@ -138,7 +189,7 @@ def test_lightweight_transactions_go_alone(
     assert sizes(requests) == [2, 0, 0]
 
 
-def test_counters_go_alone(session: Any, make_table: Any, requests: Requests) -> None:
+def test_counters_go_alone(session: Any, make_table: Any, requests: Watched) -> None:
     """The server takes no batch that has counters and other writes."""
     table = make_table("batch_rows", "k int PRIMARY KEY, v int")
     counters = make_table("batch_counters", "k int PRIMARY KEY, n counter")
@@ -156,7 +207,7 @@ def test_counters_go_alone(session: Any, make_table: Any, requests: Requests) ->
 
 
 def test_reads_and_what_is_not_prepared_go_alone(
-    session: Any, make_table: Any, requests: Requests
+    session: Any, make_table: Any, requests: Watched
 ) -> None:
     table = make_table("batch_reads", "k int PRIMARY KEY, v int")
     insert = session.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
@@ -176,7 +227,7 @@ def test_reads_and_what_is_not_prepared_go_alone(
     assert sizes(requests) == [2, 0, 0, 2]
 
 
-def test_what_does_not_fit_goes_alone(session: Any, make_table: Any, requests: Requests) -> None:
+def test_what_does_not_fit_goes_alone(session: Any, make_table: Any, requests: Watched) -> None:
     table = make_table("batch_large", "k int, c int, v text, PRIMARY KEY (k, c)")
     insert = session.prepare(f"INSERT INTO {table} (k, c, v) VALUES (?, ?, ?)")
     requests.messages.clear()
@@ -257,7 +308,7 @@ def test_a_row_written_after_its_range_was_deleted_stays(session: Any, make_tabl
 
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_one_bad_statement(
-    idempotent: bool, session: Any, make_table: Any, requests: Requests
+    idempotent: bool, session: Any, make_table: Any, requests: Watched
 ) -> None:
     table = make_table("batch_bad", "k text PRIMARY KEY, v int")
     insert = session.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
@@ -344,7 +395,7 @@ def test_no_batch_is_so_large_that_the_server_warns(
 
 
 def test_consistency_and_profile_reach_the_server(
-    session: Any, make_table: Any, requests: Requests
+    session: Any, make_table: Any, requests: Watched
 ) -> None:
     table = make_table("batch_levels", "k int PRIMARY KEY, v int")
     insert = session.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
