@@ -403,8 +403,8 @@ FAULTS = [
     Fault(
         "what the driver sends overtakes what was added before it",
         "executors/batching.py",
-        "self._send_all(outgoing, [*added, message], added) or trouble",
-        "self._send_all(_ByDriver(self._writes), [message], []) or trouble",
+        "self._send_added(outgoing, added, troubles)\n                self._send_by",
+        "self._send_by",
     ),
     Fault(
         "a note for the thread that sends is lost",

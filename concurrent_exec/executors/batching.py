@@ -46,6 +46,9 @@ class BatchExecutor(WiredExecutor[R]):
     When a batch fails that has only idempotent statements, each is sent again, alone and with the
     timestamp it had: what then fails is its own failure. Else all fail with the batch's error,
     which the `batch_size` of their failures tells.
+
+    On a session that `DirectExecutor` knows, all that is prepared goes over the session's own
+    connections as it does there; else through `execute_async`.
     """
 
     _resends = True
@@ -128,10 +131,9 @@ class BatchExecutor(WiredExecutor[R]):
         outgoing: Outgoing = _ByDriver(self._writes)
         if self._wire is not None:
             outgoing = self._wire.begin(self._writes, self._on_answers)
-        writes = outgoing.look(jobs)
-        groups = grouped(writes, most=self._most, most_bytes=self._most_bytes)
-        trouble: BaseException | None = None
+        groups = grouped(outgoing.look(jobs), most=self._most, most_bytes=self._most_bytes)
         added: list[Message] = []
+        troubles: list[BaseException] = []
         answers_may_have_come = False
         for group in groups:
             if answers_may_have_come:  # and with one a failure that stops a run
@@ -141,34 +143,37 @@ class BatchExecutor(WiredExecutor[R]):
             message = _message(group)
             if outgoing.add(message, group):
                 added.append(message)
-                continue
-            # What is on its way to the same row goes first.
-            trouble = self._send_all(outgoing, [*added, message], added) or trouble
-            added, answers_may_have_come = [], True
-        trouble = self._send_all(outgoing, added, added) or trouble
-        if trouble is not None:
-            raise trouble
+            else:
+                # What was before it may be a write of the same row.
+                self._send_added(outgoing, added, troubles)
+                self._send_by_driver([message], troubles)
+                added, answers_may_have_come = [], True
+        self._send_added(outgoing, added, troubles)
+        if troubles:
+            raise troubles[-1]
 
-    def _send_all(
-        self, outgoing: Outgoing, messages: list[Message], added: list[Message]
-    ) -> BaseException | None:
-        """Send what was added and, as the driver does, the others; return what was raised."""
+    def _send_added(
+        self, outgoing: Outgoing, added: Sequence[Message], troubles: list[BaseException]
+    ) -> None:
+        """Send what `outgoing` has taken; add to `troubles` what is raised."""
         if self._gate.notes_sending:
             for message in added:
                 self._gate.sends(message)
-        trouble: BaseException | None = None
         try:
             unsent = outgoing.send()
         except BaseException as exc:
             for message in added:
                 message.fail(exc)
-            trouble, unsent = exc, []
-        for message in [*unsent, *messages[len(added) :]]:
+            troubles.append(exc)
+        else:
+            self._send_by_driver(unsent, troubles)
+
+    def _send_by_driver(self, messages: Iterable[Message], troubles: list[BaseException]) -> None:
+        for message in messages:
             try:
                 self._send(message)
             except BaseException as exc:  # the others have their permits, and must be sent
-                trouble = exc
-        return trouble
+                troubles.append(exc)
 
     def _succeed(self, succeeded: Succeeded) -> None:
         succeed_all([(job, value) for message, value in succeeded for job in _jobs_of(message)])
