@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from cassandra.query import (
+    UNSET_VALUE,
     BatchStatement,
     BatchType,
     BoundStatement,
@@ -14,7 +15,7 @@ from cassandra.query import (
 
 from concurrent_exec.drivers.keys import partition_key
 from concurrent_exec.drivers.shapes import Shapes
-from concurrent_exec.model import NoKeyError
+from concurrent_exec.model import NoKeyError, Sending
 from concurrent_exec.model.options import NOT_SET
 from concurrent_exec.run import Job
 
@@ -87,7 +88,8 @@ class Writes:
             return Write(job, None, None, None, None, None, 0)
         partition = shape.table, key
         values = bound.values
-        marks = marks_of(job)
+        # What is sent again has a timestamp of its own.
+        marks = None if job.errors else marks_of(job.sending)
         if marks is not None:
             place = self.by_replicas and self._metadata.get_replicas(bound.keyspace, key)
             marks = (
@@ -95,7 +97,7 @@ class Writes:
                 bound.keyspace,
                 bound.consistency_level,
                 bound.serial_consistency_level,
-                bound.retry_policy,
+                id(bound.retry_policy),
                 bound.is_idempotent,
                 marks,
             )
@@ -106,21 +108,22 @@ class Writes:
             marks,
             partition,
             None if shape.row is None else tuple([values[index] for index in shape.row]),
-            shape.weight(sum([len(value) for value in values if isinstance(value, bytes)]), values),
+            shape.weight(
+                sum([len(value) for value in values if value not in (None, UNSET_VALUE)]), values
+            ),
         )
 
 
-def marks_of(job: Job) -> Hashable:
-    """Return what a batch has once of the options of its statements; None of what goes alone."""
-    options = job.sending.options
-    # What is sent again has a timestamp of its own; a payload and a trace are of one request.
-    if job.errors or "custom_payload" in options or "trace" in options:
+def marks_of(sending: Sending) -> Hashable:
+    """Return what a batch has once of the options of its statements; None where they go alone."""
+    options = sending.options
+    if "custom_payload" in options or "trace" in options:  # these are of one request
         return None
     profile = options.get("execution_profile")
     return (
         profile if isinstance(profile, str) else id(profile),
         options.get("timeout", NOT_SET),
-        job.sending.assume_idempotent,
+        sending.assume_idempotent,
     )
 
 

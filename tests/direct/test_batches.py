@@ -12,6 +12,9 @@ from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
 
 from concurrent_exec import BatchExecutor
 from concurrent_exec.drivers.direct.batches import BatchPlan
+from concurrent_exec.drivers.direct.wire import SessionWire
+from concurrent_exec.model import Sending
+from concurrent_exec.run import Job
 from tests.direct.conftest import only_connection
 from tests.direct.server import (
     ECHO,
@@ -263,3 +266,26 @@ def test_a_batch_that_finds_no_stream_is_the_drivers_and_keeps_its_timestamp(
     assert len(futures) == 1
     assert held.timestamp is not None
     assert held.timestamp.to_bytes(8) in broken[0]
+
+
+def test_what_is_sent_again_goes_alone_and_what_is_new_together(
+    session: Any, insert: Any, executor: BatchExecutor[Any]
+) -> None:
+    """And of a statement that can't be looked at, no other is taken for another."""
+    work: Any = None
+    pairs: Any = [(insert, (1, "a")), (insert, (2, "a")), (insert, (3, "a")), (None, (4, "a"))]
+    pairs += [(None, (5, "a")), (insert, ("none", "a")), (insert, (7, "a"))]
+    sending = Sending({}, None, assume_idempotent=False)
+    jobs = [Job(work, index, each[0], each[1], sending) for index, each in enumerate(pairs)]
+    jobs[0].errors = (ValueError(),)
+    assert isinstance(executor._wire, SessionWire)
+    outgoing = executor._wire.begin(executor._writes, executor._on_answers)
+    writes = list(outgoing.look(jobs))
+    assert [write.job for write in writes] == jobs
+    assert [write.way is not None for write in writes] == [True] * 3 + [False] * 3 + [True]
+    companies = [write.company for write in writes]
+    assert companies == [None, companies[1], companies[1], None, None, None, companies[1]]
+    assert companies[1] is not None
+    partitions = [write.partition for write in writes]
+    assert partitions[0] == (("scripted", "rows"), (1).to_bytes(4))
+    assert partitions[3:5] == [None, None]

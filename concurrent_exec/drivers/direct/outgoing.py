@@ -80,12 +80,15 @@ class SessionOutgoing:
             return
         by_replicas = self._writes.by_replicas
         companies: dict[Hashable, Hashable] = {}
-        statement = sending = way = marks = None
+        statement: Any = None
+        sending: Any = None
+        way: _Way | None = None
+        marks: Hashable = None
         for job in jobs:
             try:
                 if job.statement is not statement or job.sending is not sending:
-                    statement, sending = job.statement, job.sending
-                    way, marks, companies = self._way(go, job), marks_of(job), {}
+                    statement, sending, way = job.statement, job.sending, None
+                    way, marks, companies = self._way(go, job), marks_of(sending), {}
                 if way is None:
                     yield look_at(job)
                     continue
@@ -93,26 +96,24 @@ class SessionOutgoing:
                     encoded, key = way.plan.binder.bind(job.parameters)
                 else:
                     encoded, key = way.plan.binder.bound(statement)
+                place = by_replicas and key is not None and go.replicas(way.plan, key)
             except Exception:  # the driver raises it again, and says what is wrong
                 yield look_at(job)
                 continue
-            shape = way.shape
             if key is None:
                 yield Write(job, way, encoded, None, None, None, 0)
                 continue
             partition = way.table, key
+            shape = way.shape
             if shape is None:
                 yield Write(job, way, encoded, None, partition, None, 0)
                 continue
             company: Hashable = None
             if marks is not None and not job.errors:
-                place = by_replicas and go.replicas(way.plan, key)
-                if place:
-                    company = companies.get(place)
-                    if company is None:
-                        company = companies[place] = self._company(place, way.batch_plan, marks)
-                else:
+                if not place:
                     company = partition, way.batch_plan, marks
+                elif (company := companies.get(place)) is None:
+                    company = companies[place] = self._company(place, way.batch_plan, marks)
             row = way.row
             yield _new(
                 Write,
@@ -122,8 +123,7 @@ class SessionOutgoing:
                     encoded,
                     company,
                     partition,
-                    # Most tables that are grouped by replicas have no clustering key.
-                    row and tuple([encoded[place] for place in row]),
+                    row and tuple([encoded[at] for at in row]),
                     shape.weight(
                         # Of each value its size is there as well, in four bytes.
                         sum(map(len, encoded)) - 2 * len(encoded),
