@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cassandra import OperationTimedOut
 
-from concurrent_exec import DirectExecutor, Executor, FailedAttempt, NoKeyError
+from concurrent_exec import BatchExecutor, DirectExecutor, Executor, FailedAttempt, NoKeyError
 from concurrent_exec.drivers import partition_key
 from concurrent_exec.drivers.direct import open_wire
 from concurrent_exec.model import Sending
@@ -127,9 +127,9 @@ def test_a_newer_write_stays(
             if timestamps is not None:
                 timestamps.close()
         assert executor.map(older, [(1, 1)]).all()[0].success
-    # Neither needs a listener in this process.
-    of_its_own = (prepared and make_executor is DirectExecutor, make_executor is process_executor)
-    kept = keeps or any(of_its_own)
+    # None of these needs a listener in this process.
+    by_wire = prepared and isinstance(executor, DirectExecutor | BatchExecutor)
+    kept = keeps or by_wire or make_executor is process_executor
     assert value(session, table, 1) == (2 if kept else 1)
 
 
