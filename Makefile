@@ -3,7 +3,7 @@
 
 # Two environments, because both drivers install the package "cassandra".
 DRIVERS := cassandra scylla
-EXTRAS := bulk,cli,compare,demo,docs,histogram,opentelemetry,perf,progress,prometheus,service,test
+EXTRAS := bulk,cli,compare,dask,demo,docs,histogram,opentelemetry,perf,progress,prometheus,service,test
 
 # Which interpreter the environments are made with; another one makes them anew.
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
