@@ -74,11 +74,12 @@ before = set(sys.modules)
 import concurrent_exec
 
 tops = {name.partition(".")[0] for name in set(sys.modules) - before}
-# The last is another name of __main__, which multiprocessing gives it.
-ours = {"concurrent_exec", "cassandra", *sys.stdlib_module_names, "__mp_main__"}
+ours = {"concurrent_exec", "cassandra", *sys.stdlib_module_names}
 print(*sorted(tops - ours))
-extras = {"click", "matplotlib", "rich", "tqdm", "hdrh", "prometheus_client", "opentelemetry",
-          "pytest", "hypothesis"}
+later = {"concurrent.futures.process", "multiprocessing.context", "distributed"}
+print(*sorted(later & (set(sys.modules) - before)))
+extras = {"click", "dask", "matplotlib", "rich", "tqdm", "hdrh", "prometheus_client",
+          "opentelemetry", "pytest", "hypothesis"}
 print(*sorted(extras & set(sys.modules)))
 """
     )

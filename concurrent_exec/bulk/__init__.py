@@ -16,6 +16,7 @@ from concurrent_exec.bulk.report import Report
 from concurrent_exec.bulk.run import BulkRun, run
 from concurrent_exec.bulk.settings import BulkOptions
 from concurrent_exec.bulk.sources import source_of
+from concurrent_exec.bulk.workers import Shards, Workers
 
 __all__ = [
     "BrokenOutputError",
@@ -33,7 +34,9 @@ __all__ = [
     "ReadingOptions",
     "Rejected",
     "Report",
+    "Shards",
     "Source",
+    "Workers",
     "open_source",
     "run",
     "source_of",

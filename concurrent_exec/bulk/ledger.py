@@ -14,8 +14,9 @@ from concurrent_exec.bulk.appending import Appender
 from concurrent_exec.bulk.failed import failed_line, not_found_line, rejected_line
 from concurrent_exec.bulk.journal import Entry, Journal
 from concurrent_exec.bulk.outputs import Output
+from concurrent_exec.bulk.portions import Settlement
 from concurrent_exec.bulk.records import Chunk, Rejected, where
-from concurrent_exec.bulk.settled import Part, Settled
+from concurrent_exec.bulk.settled import Part, Range, Settled
 
 COUNTS = ("succeeded", "failed", "rejected", "rows", "not_found", "not_applied", "retries")
 
@@ -100,6 +101,52 @@ class Ledger:
     def settled_before(self) -> int:
         """How many of them an earlier run has settled."""
         return _settled(self._began_with.counts)
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """How many records have failed, and how many have settled, in this run."""
+        return (
+            _failed(self.counts) - _failed(self._began_with.counts),
+            self.settled - self.settled_before,
+        )
+
+    def settled_here(self) -> list[Range]:
+        """Return which records are settled, from the one that this run began with on."""
+        done, beyond = self._settled.snapshot()
+        return [
+            (first, end) for first, end in ((self._began_with.done, done), *beyond) if end > first
+        ]
+
+    def settled_within(self, first: int, end: int) -> list[Range]:
+        """Return which records are settled, of those from `first` up to `end`."""
+        done, beyond = self._settled.snapshot()
+        clipped = [(max(first, one), min(end, other)) for one, other in ((0, done), *beyond)]
+        return [(one, other) for one, other in clipped if other > one]
+
+    # ---- the side of other processes ----
+
+    def takes(self, settlement: Settlement) -> None:
+        """Settle the records that another process has done. Raises OSError."""
+        files = self._files
+        with self._step():
+            self.counts.update(settlement.counts)
+            self.kinds.update(settlement.kinds)
+            for kind, words in settlement.examples.items():
+                self.examples.setdefault(kind, words)
+            if settlement.failed and files.failed is not None:
+                files.failed.write(settlement.failed)
+            if settlement.not_found and files.not_found is not None:
+                files.not_found.write(settlement.not_found)
+            if settlement.rows and files.output is not None:
+                files.output.add(settlement.rows)
+            for first, end in settlement.settled:
+                self._settled.add(first, end)
+        self._judge(bool(settlement.kinds))
+
+    def skip(self, first: int, end: int) -> None:
+        """Note that there are no records from `first` up to, but not including, `end`."""
+        with self._lock:
+            self._settled.add(first, end)
 
     # ---- the side that reads ----
 
@@ -200,8 +247,7 @@ class Ledger:
         if not has_failures:
             return
         # What an earlier run has failed in was its own budget's matter.
-        failed = _failed(self.counts) - _failed(self._began_with.counts)
-        if self._passed_budget(failed, self.settled - self.settled_before):
+        if self._passed_budget(*self.before):
             self._over_budget()
 
     @contextmanager

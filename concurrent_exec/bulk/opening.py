@@ -122,8 +122,9 @@ def _refuse_earlier(options: BulkOptions) -> None:
     checkpoint = path_of(options.get("checkpoint"))
     earlier = None if checkpoint is None else entry_at(checkpoint)
     if earlier is not None and not earlier.finished:
+        settled = sum(earlier.counts.get(name, 0) for name in ("succeeded", "failed", "rejected"))
         raise EarlierRunError(
-            f"an earlier run has stopped after {earlier.done} records, as {checkpoint} says: "
+            f"an earlier run has stopped after {settled} records, as {checkpoint} says: "
             "resume it, or say that it may be overwritten"
         )
     failed = path_of(options.get("failed_file"))

@@ -115,19 +115,24 @@ class Source(Protocol):
         """
 
 
-def cut(chunk: Chunk, start: int) -> Chunk:
-    """Return what `chunk` has from the ordinal `start` on; nothing is copied if that is all."""
-    if start <= chunk.first:
+def cut(chunk: Chunk, start: int, end: int | None = None) -> Chunk:
+    """Return what `chunk` has from the ordinal `start` on, and before `end` where one is given.
+
+    Nothing is copied if that is all.
+    """
+    last = chunk.first + chunk.count
+    if start <= chunk.first and (end is None or end >= last):
         return chunk
-    gone = bisect_left(chunk.ordinals, start)
+    start, end = max(start, chunk.first), last if end is None else min(end, last)
+    kept = slice(bisect_left(chunk.ordinals, start), bisect_left(chunk.ordinals, end))
     return replace(
         chunk,
         first=start,
-        count=max(0, chunk.first + chunk.count - start),
-        ordinals=chunk.ordinals[gone:],
-        places=chunk.places[gone:],
-        columns={name: column[gone:] for name, column in chunk.columns.items()},
-        rejected=[each for each in chunk.rejected if each.ordinal >= start],
+        count=max(0, end - start),
+        ordinals=chunk.ordinals[kept],
+        places=chunk.places[kept],
+        columns={name: column[kept] for name, column in chunk.columns.items()},
+        rejected=[each for each in chunk.rejected if start <= each.ordinal < end],
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
+from uuid import uuid4
 
 from concurrent_exec.bulk.binding import Binding
+from concurrent_exec.bulk.budget import budget_of
 from concurrent_exec.bulk.errors import BulkError
 from concurrent_exec.bulk.idempotence import may_be_resent
 from concurrent_exec.bulk.journal import Entry
@@ -16,7 +19,8 @@ from concurrent_exec.bulk.ledger import COUNTS, Files, Ledger
 from concurrent_exec.bulk.opening import open_files, path_of
 from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.outputs import key_columns, row_columns
-from concurrent_exec.bulk.records import Chunk, NoRecordsError, Rejected, Source
+from concurrent_exec.bulk.portions import Task
+from concurrent_exec.bulk.records import Chunk, NoRecordsError, Rejected, Source, cut
 from concurrent_exec.bulk.report import Ended, Report
 from concurrent_exec.bulk.sending import (
     choice_of,
@@ -26,17 +30,17 @@ from concurrent_exec.bulk.sending import (
     required_markers,
 )
 from concurrent_exec.bulk.settings import BulkOptions
+from concurrent_exec.bulk.settling import Settling
 from concurrent_exec.bulk.sources import source_of
+from concurrent_exec.bulk.spreading import Spread
+from concurrent_exec.bulk.workers import Shards, Workers
+from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.executors import Executor
 from concurrent_exec.executors.auto import Choice
-from concurrent_exec.model import ExecutionResult, ExecutorShutdownError
+from concurrent_exec.model import ExecutorShutdownError
 from concurrent_exec.model.options import boolean, positive_seconds
-from concurrent_exec.model.settings import max_errors_of
 from concurrent_exec.model.statement import statement_text
 from concurrent_exec.retry import Retry
-from concurrent_exec.retry.statements import is_conditional
-from concurrent_exec.run import Results
-from concurrent_exec.run.budget import ErrorBudget
 
 _Bound = tuple[Chunk, Sequence[int], Sequence[Any], Sequence[Rejected]]
 
@@ -83,7 +87,7 @@ class BulkRun:
         self._interval = positive_seconds(
             "checkpoint_interval", options.get("checkpoint_interval", 1.0)
         )
-        self._passed_budget = _budget(options.get("max_errors"))
+        self._passed_budget = budget_of(options.get("max_errors"))
         given = options.get("idempotent")
         self.idempotent = (
             may_be_resent(self.prepared) if given is None else boolean("idempotent", given)
@@ -96,13 +100,13 @@ class BulkRun:
             options.get("batch_mode", "disabled"),
         )
         """The executor's name, and why it was taken."""
-        self._brings_rows = bool(row_columns(self.prepared))
-        self._conditional = is_conditional(self.prepared)
         self._keys = self._key_columns()
         self.ledger: Ledger | None = None
         """What has become of the records so far."""
         self.executor: Executor[Any] | None = None
-        """What sends them."""
+        """What sends them; None where other processes do."""
+        self._workers: Workers | None = self._checked_workers()
+        self._spread: Spread | None = None
         self._keeper: Keeper | None = None
         self._why_stopped: Ended | None = None
 
@@ -135,6 +139,19 @@ class BulkRun:
             files.close()
         return self._report(ledger, entry)
 
+    def at_work(self) -> tuple[str, int] | None:
+        """Return in words what is in flight, and how many retries there were; None before it has
+        begun."""
+        executor, spread = self.executor, self._spread
+        if spread is not None:
+            assert self._workers is not None
+            return f"{spread.at_work:,} at {self._workers.processes} processes", spread.retries
+        if executor is None:
+            return None
+        counts = executor.statistics()
+        retries = sum(each.retries for each in counts.by_run)
+        return f"{counts.in_flight} of {counts.concurrency} in flight", retries
+
     @property
     def concurrency(self) -> str:
         """The most statements in flight, in words."""
@@ -161,32 +178,82 @@ class BulkRun:
 
     def _work(self, ledger: Ledger) -> bool:
         """Send all and settle it; say whether the whole input is settled."""
-        options = self._options
-        with make_executor(
-            self.session,
-            self.choice,
-            batch_mode=options.get("batch_mode", "disabled"),
-            concurrency=options.get("concurrency"),
-            max_per_second=options.get("max_per_second"),
-            retry=options.get("retry", Retry()),
-            observers=options.get("observers", ()),
-        ) as executor:
-            self.executor = executor
-            try:
-                with self._kept(ledger, executor):
-                    whole = self._send_all(ledger, executor)
-            except BaseException:
-                with suppress(OSError):  # of two troubles the first is told
-                    ledger.checkpoint()
-                raise
-            ledger.checkpoint()
-            return whole
+        try:
+            if self._workers is not None:
+                whole = self._spread_all(ledger, self._workers)
+            else:
+                with make_executor(
+                    self.session,
+                    self.choice,
+                    observers=self._options.get("observers", ()),
+                    **self._sending(),
+                ) as executor:
+                    self.executor = executor
+                    stop = partial(executor.shutdown, cancel_futures=True)
+                    with self._kept(ledger, stop):
+                        whole = self._send_all(ledger, executor)
+        except BaseException:
+            with suppress(OSError):  # of two troubles the first is told
+                ledger.checkpoint()
+            raise
+        ledger.checkpoint()
+        return whole
 
-    def _kept(self, ledger: Ledger, executor: Executor[Any]) -> Keeper:
-        self._keeper = Keeper(
-            self._interval, ledger.checkpoint, lambda: executor.shutdown(cancel_futures=True)
-        )
+    def _sending(self, processes: int = 1) -> dict[str, Any]:
+        """Return the options of an executor, or of that of each of so many processes."""
+        options = self._options
+        concurrency = options.get("concurrency")
+        if isinstance(concurrency, int):
+            concurrency = max(1, concurrency // processes)
+        rate = options.get("max_per_second")
+        return {
+            "batch_mode": options.get("batch_mode", "disabled"),
+            "concurrency": concurrency,
+            "max_per_second": None if rate is None else rate / processes,
+            "retry": options.get("retry", Retry()),
+        }
+
+    def _kept(self, ledger: Ledger, stop: Callable[[], object]) -> Keeper:
+        self._keeper = Keeper(self._interval, ledger.checkpoint, stop)
         return self._keeper
+
+    def _spread_all(self, ledger: Ledger, workers: Workers) -> bool:
+        """Have all sent by other processes; say whether the whole input is settled."""
+        options = self._options
+        task = Task(
+            key=uuid4().hex,
+            connect=workers.connect,
+            statement=dumps(self.prepared),
+            columns=None if self.binding is None else self.source.columns,
+            binding={
+                "map": options.get("map"),
+                "missing": options.get("missing", "unset"),
+                "options": options.get("converting"),
+            },
+            executor=self._sending(workers.processes),
+            choice=self.choice,
+            profile={
+                "timeout": options.get("timeout"),
+                "consistency": options.get("consistency"),
+            },
+            max_errors=options.get("max_errors"),
+            idempotent=self.idempotent,
+            with_keys=list(self._keys),
+            keeps_rows=options.get("output") is not None,
+            keeps_not_found=options.get("not_found_file") is not None,
+        )
+        spread = self._spread = Spread(
+            task,
+            workers,
+            ledger,
+            in_order=task.keeps_rows,
+            max_per_second=options.get("max_per_second"),
+        )
+        with self._kept(ledger, spread.stop):
+            if self._why_stopped is not None:
+                return False
+            source = self.source
+            return spread.run(source if isinstance(source, Shards) else self._chunks(ledger.done))
 
     def _send_all(self, ledger: Ledger, executor: Executor[Any]) -> bool:
         options = self._options
@@ -195,20 +262,17 @@ class BulkRun:
             timeout=options.get("timeout"),
             consistency=options.get("consistency"),
         )
+        settling = Settling(
+            self.prepared,
+            idempotent=self.idempotent,
+            in_order=options.get("output") is not None,
+            gives_up=lambda: self._why_stopped is not None,
+            **profile,
+        )
         if self._why_stopped is not None:
             return False
         try:
-            with executor.map(
-                self.prepared,
-                self._parameters(ledger),
-                raise_on_first_error=False,
-                assume_idempotent=self.idempotent,
-                **profile,
-            ) as results:
-                ledger.retries = lambda: results.statistics().retries
-                if options.get("output") is None:
-                    return self._settle_as_completed(ledger, results)
-                return self._settle_in_order(ledger, results)
+            return settling.settle_all(ledger, executor, self._parameters(ledger))
         except ExecutorShutdownError:  # by our keeper
             return False
 
@@ -223,63 +287,15 @@ class BulkRun:
             ordinals, parameters, rejected = (
                 ((), (), []) if binding is None else binding.bind(chunk)
             )
-            rejected = [*chunk.rejected, *rejected]
-            if self._end is not None and chunk.first + chunk.count > self._end:
-                left = sum(ordinal < self._end for ordinal in ordinals)
-                ordinals, parameters = ordinals[:left], parameters[:left]
-                rejected = [each for each in rejected if each.ordinal < self._end]
-                chunk = replace(chunk, count=self._end - chunk.first)
-            yield chunk, ordinals, parameters, rejected
+            yield chunk, ordinals, parameters, [*chunk.rejected, *rejected]
 
     def _chunks(self, start: int) -> Iterator[Chunk]:
         if self._end is not None and start >= self._end:
             return
         for chunk in self.source.chunks(start):
-            yield chunk
+            yield chunk if self._end is None else cut(chunk, start, self._end)
             if self._end is not None and chunk.first + chunk.count >= self._end:
                 return
-
-    def _settle_as_completed(self, ledger: Ledger, results: Results[Any]) -> bool:
-        whole = True
-        for index, result in results.as_completed():
-            if not result.success:
-                whole = self._settle_failure(ledger, index, result) and whole
-            elif self._brings_rows or self._conditional:
-                whole = self._settle_rows(ledger, index, result) and whole
-            else:
-                ledger.succeeded(index)
-        return whole
-
-    def _settle_in_order(self, ledger: Ledger, results: Results[Any]) -> bool:
-        for index, result in enumerate(results):
-            if result.success:
-                settled = self._settle_rows(ledger, index, result)
-            else:
-                settled = self._settle_failure(ledger, index, result)
-            if not settled:  # the rows of those behind it would come before its own
-                return False
-        return True
-
-    def _settle_rows(self, ledger: Ledger, index: int, result: ExecutionResult[Any]) -> bool:
-        answer: Any = result.result_or_exc
-        try:
-            applied = not self._conditional or answer.was_applied
-            rows = list(answer) if self._brings_rows else None  # further pages are fetched here
-        except Exception as error:
-            return self._settle_error(ledger, index, error, 1)
-        ledger.answered(index, rows, applied)
-        return True
-
-    def _settle_failure(self, ledger: Ledger, index: int, result: ExecutionResult[Any]) -> bool:
-        return self._settle_error(ledger, index, result.result_or_exc, result.attempts or 0)
-
-    def _settle_error(
-        self, ledger: Ledger, index: int, error: BaseException, attempts: int
-    ) -> bool:
-        if self._why_stopped is not None and self.idempotent:
-            return False  # it might have been tried again: a resumed run does
-        ledger.failed(index, error, attempts)
-        return True
 
     def _finish(self, files: Files, ledger: Ledger, entry: Entry) -> None:
         if files.output is not None:
@@ -296,6 +312,8 @@ class BulkRun:
 
     def _bind(self) -> Binding | None:
         options = self._options
+        if isinstance(self.source, Shards):
+            return None  # those who read it bind it
         try:
             columns = self.source.columns
         except NoRecordsError:
@@ -308,6 +326,26 @@ class BulkRun:
             required=required_markers(self.session, self.prepared),
             options=options.get("converting"),
         )
+
+    def _checked_workers(self) -> Workers | None:
+        options = self._options
+        workers = options.get("workers")
+        if workers is not None and not isinstance(workers, Workers):
+            raise TypeError(f"workers must be Workers, not {type(workers).__name__}")
+        if isinstance(self.source, Shards):
+            if workers is None:
+                raise ValueError("shards are read by other processes: give workers")
+            for name in ("skip", "limit", "dry_run"):
+                if options.get(name):
+                    raise ValueError(f"{name} is not known of shards, which others read")
+        if workers is None:
+            return None
+        if tuple(options.get("observers", ())):
+            raise ValueError("observers are told nothing of what other processes send")
+        concurrency = options.get("concurrency")
+        if not (concurrency is None or isinstance(concurrency, int) or concurrency == "adaptive"):
+            raise TypeError("concurrency must be a number or 'adaptive' where there are workers")
+        return workers
 
     # ---- what it tells ----
 
@@ -366,13 +404,3 @@ def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{name} must be a whole number from 0, not {value!r}")
     return value
-
-
-def _budget(max_errors: int | str | None) -> Callable[[int, int], bool]:
-    if max_errors is None:
-        return lambda failed, finished: False
-    if max_errors == 0 and not isinstance(max_errors, bool):
-        return lambda failed, finished: failed > 0
-    limit = max_errors_of(max_errors)
-    assert limit is not None
-    return ErrorBudget(limit).passed

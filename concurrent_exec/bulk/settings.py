@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 
 from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.sending import BatchMode
+from concurrent_exec.bulk.workers import Workers
 from concurrent_exec.model import Limiter, Observer, RetryPolicy
 
 PathLike = str | os.PathLike[str]
@@ -80,4 +81,6 @@ class BulkOptions(TypedDict, total=False):
     dry_run: bool
     """Whether to parse and bind everything and send nothing; no file is written."""
     observers: Iterable[Observer]
-    """Who is told of each statement."""
+    """Who is told of each statement; none where there are `workers`."""
+    workers: Workers | None
+    """Other processes that convert and send the records; by default this one does."""

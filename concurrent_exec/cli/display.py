@@ -30,8 +30,8 @@ class State:
     now: float
     """Records a second, of late."""
     mean: float
-    in_flight: int
-    limit: int
+    at_work: str
+    """What is in flight, in words."""
     retries: int
     failed: dict[str, int]
     seconds_left: float | None
@@ -51,8 +51,8 @@ class Looker:
 
     def look(self) -> State | None:
         """Return what there is to show; None before the run has begun."""
-        run, ledger, executor = self._run, self._run.ledger, self._run.executor
-        if ledger is None or executor is None:
+        run, ledger, at_work = self._run, self._run.ledger, self._run.at_work()
+        if ledger is None or at_work is None:
             return None
         now, settled = time.monotonic(), ledger.settled
         settled_before = ledger.settled_before
@@ -69,7 +69,6 @@ class Looker:
             share = settled / total
         elif size:
             share = min(1.0, run.source.bytes_read / size)
-        statistics = executor.statistics()
         histogram = self._histogram
         return State(
             settled=settled,
@@ -77,9 +76,8 @@ class Looker:
             share=share,
             now=(settled - before) / max(now - then, 1e-9),
             mean=mean,
-            in_flight=statistics.in_flight,
-            limit=statistics.concurrency,
-            retries=sum(each.retries for each in statistics.by_run),
+            at_work=at_work[0],
+            retries=at_work[1],
             failed=dict(ledger.kinds.most_common()),
             seconds_left=elapsed * (1 - share) / share if share else None,
             latencies=()
@@ -95,7 +93,7 @@ def in_words(state: State) -> str:
     if state.share is not None:
         parts.append(f"{state.share:.0%}")
     parts.append(f"{state.now:,.0f}/s now, {state.mean:,.0f}/s mean")
-    parts.append(f"{state.in_flight} of {state.limit} in flight")
+    parts.append(state.at_work)
     if state.failed:
         parts.append("failed: " + ", ".join(f"{n:,} {kind}" for kind, n in state.failed.items()))
     if state.retries:

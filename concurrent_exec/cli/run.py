@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from .latencies import check_latencies, write_latencies
 from .options import connection_options
 from .run_files import Names, earlier_identity
 from .run_options import GROUPS, Given, run_options
+from .run_workers import workers_for
 
 PROGRAM = "concurrent-exec"
 _STATUSES = {"finished": 0, "interrupted": INTERRUPTED, "too many errors": 3}
@@ -91,10 +93,14 @@ def run(
         source, options = _input(files, given)
         if statement is None:
             statement, keyspace = _earlier(given, options, keyspace)
-    with connect(connection, keyspace=keyspace) as session:
+    with (
+        workers_for(given, partial(connect, connection, keyspace=keyspace)) as workers,
+        connect(connection, keyspace=keyspace) as session,
+    ):
         prepared = session.prepare(statement)
-        histogram = _histogram(given)
+        histogram = None if workers else _histogram(given)
         options["observers"] = [] if histogram is None else [histogram]
+        options["workers"] = workers
         with _refusing():
             made = BulkRun(session, prepared, source, **options)
         if given.explain:

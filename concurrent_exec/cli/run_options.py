@@ -244,6 +244,17 @@ _SENDING = [
         help="The most statements in flight; adaptive finds out. [default: 100, in batches 1000]",
     ),
     click.option(
+        "--processes",
+        metavar="N",
+        type=_POSITIVE,
+        help="Convert and send by so many processes on this machine, each with a session.",
+    ),
+    click.option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Convert and send by the workers of the Dask cluster whose scheduler is there.",
+    ),
+    click.option(
         "--max-per-second",
         metavar="N",
         type=click.FloatRange(min=0, min_open=True),

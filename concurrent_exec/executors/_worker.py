@@ -19,6 +19,7 @@ from concurrent_exec.executors._chunks import (
 )
 from concurrent_exec.executors.auto import STRATEGIES, choose
 from concurrent_exec.executors.base import Executor
+from concurrent_exec.executors.opening import open_session
 from concurrent_exec.model import FailedAttempt, Sending
 from concurrent_exec.model.pickling import PortableException
 from concurrent_exec.run import Gate, Job, Work
@@ -81,12 +82,7 @@ class _Worker:
 
     def __init__(self, connect: Any) -> None:
         self._cleanups = ExitStack()
-        session = connect()
-        if not (hasattr(session, "execute") or hasattr(session, "execute_async")):
-            session = self._cleanups.enter_context(session)
-        elif hasattr(session, "cluster"):
-            self._cleanups.callback(session.cluster.shutdown)
-        self._session = session
+        self._session = session = open_session(connect, self._cleanups)
         name = choose(session).name
         limit = {} if name == "thread" else {"concurrency": NO_LIMIT}
         self._executor: Executor[Any] = STRATEGIES[name](session, **limit)

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from concurrent_exec.executors._chunks import Outcome, pack, unpack_outcomes, why_not
+from concurrent_exec.executors._exit import exiting
 from concurrent_exec.executors._linger import Linger
-from concurrent_exec.executors._pool import LocalPool, exiting
 from concurrent_exec.executors._worker import (
     ANSWERED,
     NO_SESSION,
@@ -102,7 +102,7 @@ class ProcessExecutor(Executor[R]):
         )
         given = os.cpu_count() or 1 if processes is None else processes
         self._processes = positive_int("processes", given)
-        self._make_pool = pool if pool is not None else partial(LocalPool, self._processes)
+        self._make_pool = pool if pool is not None else partial(_local_pool, self._processes)
         self._chunksize = None if chunksize is None else positive_int("chunksize", chunksize)
         seconds = number("linger", linger, at_least=0)
         self._linger = Linger(self._gate, seconds, self._chunk)
@@ -279,6 +279,13 @@ def _fail_unsent(jobs: Sequence[Job], what: int, error: BaseException) -> None:
         error = NotTransferableError("parameters", type(error).__name__)
     for job in jobs:
         job.fail(error, sent=False)
+
+
+def _local_pool(processes: int) -> futures.Executor:
+    # Imported when used: multiprocessing is for those who have other processes work.
+    from concurrent_exec.executors.pools import LocalPool
+
+    return LocalPool(processes)
 
 
 def _pickled(connect: object) -> bytes:

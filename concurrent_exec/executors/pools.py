@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from weakref import WeakSet
+
+from concurrent_exec.executors._exit import before_exit
 
 
 class LocalPool(ProcessPoolExecutor):
@@ -33,29 +34,16 @@ class LocalPool(ProcessPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
-def exiting() -> bool:
-    """Whether the interpreter is on its way out, so that no thread can be started any more."""
-    return _exits.is_set()
-
-
 _parents: WeakSet[Connection] = WeakSet()
-_exits = threading.Event()
 
 
 def _exit() -> None:
-    _exits.set()
     for parent in list(_parents):
         parent.close()
 
 
-# What `concurrent.futures` registers here waits for all tasks, and what is registered later is
-# called earlier. A callback of `atexit` would come behind it. It is Python's own, and undocumented:
-# without it the exit waits for the answers to what is in flight.
-_register: Callable[[Callable[[], None]], None] | None = getattr(
-    threading, "_register_atexit", None
-)
-if _register is not None:
-    _register(_exit)
+# What `concurrent.futures.process` registers when it is imported waits for all tasks.
+before_exit(_exit)
 
 
 def _begin(end: Connection) -> None:

@@ -1,0 +1,352 @@
+"""A bulk run by other processes: who does which portion, and what becomes of it.
+
+The ledger stays here, and takes each portion in one step, with all that is written of it. So
+journal, failed file and output are those of a run in one process, and either can resume the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+from typing import Any
+
+from concurrent_exec.bulk.errors import BulkError
+from concurrent_exec.bulk.ledger import Ledger
+from concurrent_exec.bulk.portions import SHARD, Portion, Settlement, Task
+from concurrent_exec.bulk.records import Chunk, cut
+from concurrent_exec.bulk.worker import do_portion, forget
+from concurrent_exec.bulk.workers import Shards, Workers
+from concurrent_exec.drivers.travelling import dumps
+from concurrent_exec.model import WorkerLostError
+
+SECONDS = 0.5
+"""About so long a process has to do with a portion: after it the journal has it, a stop waits for
+it, and what is lost with a process is done again."""
+FIRST = 1_000
+MOST = 20_000
+"""Records of a portion: of the first one, and of any."""
+PER_PROCESS = 2
+"""Portions that a process has: one that it does, and one that waits for it."""
+AHEAD = 64
+"""Chunks that are read ahead of the processes."""
+ATTEMPTS = 5
+"""How often a portion is handed out whose process dies: that may be the portion's own doing."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, order=True)
+class _Given:
+    """A portion that is to be done, or that a process has."""
+
+    first: int
+    portion: Portion = field(compare=False)
+    count: int = field(compare=False)
+    """How many records it has, or has at most."""
+    shard: Any = field(compare=False, default=None)
+    lane: int = field(compare=False, default=0)
+    """Who has, or had, it."""
+    deaths: int = field(compare=False, default=0)
+    future: Future[Any] | None = field(compare=False, default=None)
+
+
+_END = object()
+"""The input is at its end."""
+
+
+class Spread:
+    """Hands out portions, and takes in what becomes of them, in the thread that calls `run`."""
+
+    def __init__(
+        self,
+        task: Task,
+        workers: Workers,
+        ledger: Ledger,
+        *,
+        in_order: bool,
+        max_per_second: float | None,
+    ) -> None:
+        """Make one; nothing is started yet.
+
+        task: what each process is told.
+        in_order: whether portions settle in the order of the input, as rows are put out.
+        max_per_second: of all processes together.
+        """
+        self._task = task
+        self._pickled = pickle.dumps(task)
+        self._workers = workers
+        self._ledger = ledger
+        self._in_order = in_order
+        self._lanes: list[Executor | None] = [None] * workers.processes
+        self._busy = [0] * workers.processes
+        self._events: SimpleQueue[Any] = SimpleQueue()
+        self._room = Semaphore(AHEAD)
+        self._unread: deque[Chunk] = deque()
+        """What was read, and is in no portion yet."""
+        self._again: list[_Given] = []
+        """A heap of portions that are made."""
+        self._out: dict[int, _Given] = {}
+        """Those that a process has, by their first record."""
+        self._done: dict[int, tuple[_Given, Settlement]] = {}
+        """Those that wait for their turn to be settled."""
+        self._at_end = self._stopped = self._over = False
+        self._trouble: BaseException | None = None
+        self._ends_with: BaseException | None = None
+        """What reading has raised."""
+        self._last_timestamp = 0
+        self._most = MOST
+        if max_per_second is not None:
+            self._most = max(1, min(MOST, int(max_per_second / workers.processes * SECONDS)))
+        self._size = min(FIRST, self._most)
+        self._retries = 0
+        ledger.retries = lambda: self._retries
+
+    @property
+    def at_work(self) -> int:
+        """How many records the processes have."""
+        return sum(given.count for given in list(self._out.values()))
+
+    @property
+    def retries(self) -> int:
+        """How often a statement was sent again."""
+        return self._retries
+
+    def stop(self) -> None:
+        """Hand out nothing more, and take in what the processes are at. Any thread may call it."""
+        self._stopped = True
+        self._events.put(None)
+
+    def run(self, chunks: Iterable[Chunk] | Shards) -> bool:
+        """Have all records done; say whether all of them are settled.
+
+        Raises what reading raises, after what was read is settled; what a process raises that can
+        do nothing, as it can't connect; WorkerLostError where processes die again and again; and
+        what the ledger raises.
+        """
+        if isinstance(chunks, Shards):
+            self._take_shards(chunks)
+        else:
+            Thread(target=self._read, args=(chunks,), name="reader", daemon=True).start()
+        try:
+            while True:
+                if not self._ends:
+                    self._hand_out()
+                if not self._goes_on:
+                    break
+                self._take(self._events.get())
+        finally:
+            self._close()
+        trouble = self._trouble or self._ends_with
+        if trouble is not None:
+            raise trouble
+        return not self._stopped
+
+    @property
+    def _ends(self) -> bool:
+        return self._stopped or self._trouble is not None
+
+    @property
+    def _goes_on(self) -> bool:
+        if self._out:
+            return True
+        return not (self._ends or (self._at_end and not self._unread and not self._again))
+
+    # ---- what is read ----
+
+    def _read(self, chunks: Iterable[Chunk]) -> None:
+        try:
+            for chunk in chunks:
+                self._room.acquire()
+                if self._over:
+                    return
+                self._events.put(chunk)
+            self._events.put(_END)
+        except BaseException as exc:
+            self._events.put(exc)
+
+    def _take_shards(self, shards: Shards) -> None:
+        self._at_end = True
+        for number, shard in enumerate(shards.shards):
+            self._add_shard(number * SHARD, shard, number % len(self._lanes))
+
+    def _add_shard(self, first: int, shard: Any, lane: int) -> None:
+        """Have the records of a shard done from `first` on that are not settled."""
+        end = first - first % SHARD + SHARD
+        settled = self._ledger.settled_within(first, end)
+        if settled and settled[0][0] == first:
+            first = settled.pop(0)[1]
+        if first < end:
+            portion = Portion(first, self._size, None, settled, self._timestamp(self._size))
+            heappush(self._again, _Given(first, portion, self._size, shard, lane))
+
+    def _timestamp(self, count: int) -> int:
+        """Return the first of so many timestamps on end, later than all before."""
+        first = max(time.time_ns() // 1000, self._last_timestamp + 1)
+        self._last_timestamp = first + count - 1
+        return first
+
+    # ---- what is handed out ----
+
+    def _hand_out(self) -> None:
+        while min(self._busy) < PER_PROCESS and not self._ends:
+            given = self._next()
+            if given is None:
+                return
+            # A process goes on with its shard: another one would have to read it anew.
+            lane = given.lane if given.shard is not None else -1
+            if lane < 0 or self._busy[lane] >= PER_PROCESS:
+                lane = self._busy.index(min(self._busy))
+            self._give(given, lane)
+
+    def _next(self) -> _Given | None:
+        if self._again and (self._has_room or self._again[0].first < min(self._done)):
+            return heappop(self._again)
+        return self._made() if self._has_room else None
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether not too many wait for one before them."""
+        return len(self._done) < PER_PROCESS * len(self._lanes)
+
+    def _made(self) -> _Given | None:
+        """Return a portion of what was read, None where there is nothing."""
+        chunks: list[Chunk] = []
+        count = 0
+        while self._unread and count < self._size:
+            chunk, left = self._unread.popleft(), self._size - count
+            if chunk.count > left:
+                end = chunk.first + left
+                self._unread.appendleft(cut(chunk, end))
+                chunk = cut(chunk, chunk.first, end)
+            else:
+                self._room.release()
+            if chunk.count and not self._has(chunk):
+                chunks.append(chunk)
+                count += chunk.count
+        if not chunks:
+            return None
+        first, end = chunks[0].first, chunks[-1].first + chunks[-1].count
+        settled = self._ledger.settled_within(first, end)
+        portion = Portion(first, count, chunks, settled, self._timestamp(end - first))
+        return _Given(first, portion, count)
+
+    def _has(self, chunk: Chunk) -> bool:
+        first, end = chunk.first, chunk.first + chunk.count
+        return self._ledger.settled_within(first, end) == [(first, end)]
+
+    def _give(self, given: _Given, lane: int) -> None:
+        try:
+            data = dumps(replace(given.portion, before=self._ledger.before))
+        except Exception as exc:
+            self._trouble = BulkError(
+                f"records {given.first + 1} to {given.first + given.count} can't go to another "
+                f"process, as they can't be pickled: {type(exc).__name__}"
+            )
+            return
+        arguments = (self._pickled, data, given.shard)
+        pool = self._lanes[lane] = self._lanes[lane] or self._workers.pool()
+        try:
+            future = pool.submit(do_portion, *arguments)
+        except BrokenExecutor:  # since its last reply
+            pool.shutdown(wait=False)
+            pool = self._lanes[lane] = self._workers.pool()
+            future = pool.submit(do_portion, *arguments)
+        given.lane, given.future = lane, future
+        self._busy[lane] += 1
+        self._out[given.first] = given
+        future.add_done_callback(lambda done: self._events.put((given, pool, done)))
+
+    # ---- what comes back ----
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, Chunk):
+            self._unread.append(event)
+        elif isinstance(event, tuple):
+            self._take_reply(*event)
+        elif event is None:
+            for given in list(self._out.values()):
+                assert given.future is not None
+                given.future.cancel()  # what waits for its turn
+        else:
+            self._at_end = True
+            if event is not _END:
+                self._ends_with = event
+
+    def _take_reply(self, given: _Given, pool: Executor, future: Future[Any]) -> None:
+        self._busy[given.lane] -= 1
+        del self._out[given.first]
+        try:
+            what, reply = future.result()
+        except CancelledError:
+            heappush(self._again, given)
+        except BrokenExecutor as exc:
+            self._lose(given, pool, str(exc) or type(exc).__name__)
+        except Exception as exc:  # of a pool of another kind
+            self._lose(given, pool, f"{type(exc).__name__}: {exc}")
+        else:
+            if what == "raised":
+                self._trouble = self._trouble or pickle.loads(reply)
+            else:
+                self._done[given.first] = given, pickle.loads(reply)
+                self._settle()
+
+    def _settle(self) -> None:
+        """Settle what is done, and whose turn it is."""
+        for first in sorted(self._done):
+            before = [*self._out, *(given.first for given in self._again[:1])]
+            if self._in_order and before and min(before) < first:
+                return
+            given, settlement = self._done.pop(first)
+            self._retries += settlement.retries
+            self._ledger.takes(settlement)
+            self._fit_size(settlement)
+            if given.shard is not None and not settlement.ended:
+                self._add_shard(settlement.end, given.shard, given.lane)
+            if self._ledger.settled_within(first, settlement.end) != [(first, settlement.end)]:
+                self._add_rest(given, settlement.end)
+            elif given.shard is not None and settlement.ended:
+                self._ledger.skip(settlement.end, first - first % SHARD + SHARD)
+
+    def _fit_size(self, settlement: Settlement) -> None:
+        count = sum(end - first for first, end in settlement.settled)
+        if settlement.seconds > 0 and count:
+            fits = int(count / settlement.seconds * SECONDS)
+            self._size = max(1, min(fits, self._size * 2, self._most))
+
+    def _add_rest(self, given: _Given, end: int) -> None:
+        """Have done what a process has left, as it took too many to have failed."""
+        settled = self._ledger.settled_within(given.first, end)
+        portion = replace(given.portion, most=end - given.first, beyond=settled)
+        heappush(self._again, replace(given, portion=portion))
+
+    def _lose(self, given: _Given, pool: Executor, reason: str) -> None:
+        """Have a portion done again whose process was lost, or have it told that it was."""
+        log.warning("a worker process was lost: %s", reason)
+        if self._lanes[given.lane] is pool:
+            self._lanes[given.lane] = None
+            pool.shutdown(wait=False)
+        given.deaths += 1
+        if given.deaths >= ATTEMPTS:
+            self._trouble = WorkerLostError(f"{reason}, for the {given.deaths}th time")
+        elif not self._task.idempotent:
+            given.portion = replace(given.portion, lost=reason)
+        heappush(self._again, given)
+
+    def _close(self) -> None:
+        self._over = True
+        self._room.release()
+        for pool in self._lanes:
+            if pool is not None:
+                try:
+                    pool.submit(forget, self._task.key)
+                except Exception:
+                    log.debug("a pool has ended before", exc_info=True)
+                pool.shutdown(wait=not self._out)

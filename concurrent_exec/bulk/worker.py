@@ -1,0 +1,272 @@
+"""What another process does of a bulk run: it converts, sends and settles portions of it."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, cast
+
+from concurrent_exec.bulk.appending import Appender
+from concurrent_exec.bulk.binding import Binding
+from concurrent_exec.bulk.budget import budget_of
+from concurrent_exec.bulk.journal import Entry
+from concurrent_exec.bulk.ledger import Files, Ledger
+from concurrent_exec.bulk.outputs import Output
+from concurrent_exec.bulk.portions import SHARD, Portion, Settlement, Task
+from concurrent_exec.bulk.records import Chunk, NoRecordsError, Source, cut
+from concurrent_exec.bulk.sending import make_executor, profile_for, required_markers
+from concurrent_exec.bulk.settled import Settled
+from concurrent_exec.bulk.settling import Settling
+from concurrent_exec.bulk.sources import source_of
+from concurrent_exec.drivers.travelling import arrived, dumps
+from concurrent_exec.executors.opening import open_session
+from concurrent_exec.model import ExecutorShutdownError, WorkerLostError
+from concurrent_exec.model.pickling import PortableException
+
+Reply = tuple[Literal["done", "raised"], bytes]
+"""A `Settlement`, or the exception that keeps the process from doing anything, pickled."""
+
+
+def do_portion(task: bytes, portion: bytes, shard: Any = None) -> Reply:
+    """Do a portion in this process; return what became of it. Never raises.
+
+    task, portion: a `Task` and a `Portion`, pickled.
+    shard: what the process reads for itself, where the portion has no chunks: a function that
+        returns a `Source`, or what `source_of` takes.
+    """
+    try:
+        known: Task = pickle.loads(task)
+        with _lock:
+            worker = _workers.get(known.key)
+            if worker is None:
+                worker = _workers[known.key] = Worker(known)
+        return "done", dumps(worker.do(pickle.loads(portion), shard))
+    except BaseException as exc:
+        return "raised", pickle.dumps(PortableException(exc))
+
+
+def forget(key: str) -> None:
+    """Let the session of a run go."""
+    with _lock:
+        worker = _workers.pop(key, None)
+    if worker is not None:
+        worker.close()
+
+
+_workers: dict[str, Worker] = {}
+_lock = Lock()
+
+
+class Worker:
+    """The session of one process for one run, and the executor over it."""
+
+    def __init__(self, task: Task) -> None:
+        """Connect, and prepare the statement. Raises what that does."""
+        self._task = task
+        self._lock = Lock()
+        self._stopped = False
+        self._timestamps = Timestamps()
+        self._bindings: dict[int | None, Binding | None] = {}
+        """By the shard; None for where there are none."""
+        self._reading: dict[int, tuple[int, Iterator[Chunk]]] = {}
+        """By the shard: the next ordinal, and what is read from there on."""
+        with ExitStack() as opened:
+            self.session = open_session(pickle.loads(task.connect), opened)
+            self._prepared = arrived(pickle.loads(task.statement), self._prepare)
+            if task.columns is not None:
+                self._bindings[None] = self._bind(task.columns)
+            if hasattr(self.session, "cluster"):
+                self.session.cluster.timestamp_generator = self._timestamps
+            self._executor = make_executor(self.session, task.choice, **task.executor)
+            self._profile = profile_for(self.session, **task.profile)
+            self._cleanups = opened.pop_all()
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._cleanups.close()
+
+    def do(self, portion: Portion, shard: Any) -> Settlement:
+        """Do a portion; raises what reading a shard does."""
+        with self._lock:  # a process of Dask may have several threads
+            start = time.monotonic()
+            chunks, binding, ended = portion.chunks, self._bindings.get(None), False
+            if chunks is None:
+                chunks, binding, ended = self._read(portion, shard)
+            settlement = self._settle(portion, chunks, binding)
+            settlement.ended = ended
+            settlement.end = max(
+                (each.first + each.count for each in chunks), default=portion.first
+            )
+            settlement.seconds = time.monotonic() - start
+            return settlement
+
+    # ---- what it settles ----
+
+    def _settle(
+        self, portion: Portion, chunks: Sequence[Chunk], binding: Binding | None
+    ) -> Settlement:
+        task = self._task
+        self._stopped = False
+        failed, not_found, rows = Held(), Held(), Rows()
+        passed, (failures, settled) = budget_of(task.max_errors), portion.before
+        ledger = Ledger(
+            Files(
+                failed=failed,
+                # It is asked for no more: there is no journal here.
+                output=cast(Output, rows) if task.keeps_rows else None,
+                not_found=not_found if task.keeps_not_found else None,
+            ),
+            Entry(done=portion.first, beyond=tuple(portion.beyond)),
+            with_keys=task.with_keys,
+            passed_budget=lambda more, finished: passed(failures + more, settled + finished),
+            over_budget=self._stop,
+        )
+        ordinals: list[int] = []
+        parameters: list[Any] = []
+        before = Settled(portion.first, portion.beyond)
+        for chunk in chunks:
+            assert binding is not None
+            some, values, rejected = binding.bind(chunk)
+            parameters += ledger.opens(chunk, some, values, [*chunk.rejected, *rejected])
+            ordinals += some if not portion.beyond else (n for n in some if not before.has(n))
+        if portion.lost is None:
+            base = portion.timestamp - portion.first
+            self._timestamps.begin(base + ordinal for ordinal in ordinals)
+            self._send(ledger, parameters)
+        else:
+            for index in range(len(parameters)):
+                ledger.failed(index, WorkerLostError(portion.lost), 1)
+        return Settlement(
+            settled=ledger.settled_here(),
+            counts=dict(ledger.counts),
+            kinds=dict(ledger.kinds),
+            examples=ledger.examples,
+            failed=failed.all(),
+            not_found=not_found.all(),
+            retries=ledger.retries(),
+            rows=rows.rows,
+        )
+
+    def _send(self, ledger: Ledger, parameters: Sequence[Any]) -> None:
+        task = self._task
+        settling = Settling(
+            self._prepared,
+            idempotent=task.idempotent,
+            in_order=task.keeps_rows,
+            gives_up=lambda: self._stopped,
+            **self._profile,
+        )
+        if not self._stopped:
+            with suppress(ExecutorShutdownError):  # by us
+                settling.settle_all(ledger, self._executor, parameters)
+        if self._stopped:
+            self._executor = make_executor(self.session, task.choice, **task.executor)
+
+    def _stop(self) -> None:
+        """Send nothing more of this portion, as too many have failed."""
+        self._stopped = True
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    # ---- what it reads for itself ----
+
+    def _read(self, portion: Portion, shard: Any) -> tuple[Sequence[Chunk], Binding | None, bool]:
+        """Return records of a shard, what binds them, and whether they are its last."""
+        base = portion.first - portion.first % SHARD
+        following, chunks = self._reading.pop(base, (-1, iter(())))
+        if following != portion.first:  # another process has read it so far
+            chunks = self._open(base, shard, portion.first - base)
+        found: list[Chunk] = []
+        end = portion.first + portion.most
+        for chunk in chunks:
+            found.append(cut(chunk, chunk.first, end))
+            if chunk.first + chunk.count >= end:
+                self._reading[base] = end, chain([cut(chunk, end)], chunks)
+                return found, self._bindings[base], False
+        return found, self._bindings.pop(base), True
+
+    def _open(self, base: int, shard: Any, start: int) -> Iterator[Chunk]:
+        source: Source = shard() if callable(shard) else source_of(shard)
+        try:
+            self._bindings[base] = self._bind(source.columns)
+        except NoRecordsError:
+            self._bindings[base] = None
+            return iter(())
+        return (_shifted(chunk, base) for chunk in source.chunks(start))
+
+    def _bind(self, columns: Sequence[str] | int) -> Binding:
+        return Binding(
+            self._prepared,
+            columns,
+            required=required_markers(self.session, self._prepared),
+            **self._task.binding,
+        )
+
+    def _prepare(self, text: str, keyspace: str | None) -> Any:
+        options = {} if keyspace is None else {"keyspace": keyspace}
+        return self.session.prepare(text, **options)
+
+
+def _shifted(chunk: Chunk, base: int) -> Chunk:
+    """Return a chunk of a shard with the ordinals that its records have in the whole run."""
+    ordinals = chunk.ordinals
+    return replace(
+        chunk,
+        first=chunk.first + base,
+        ordinals=range(ordinals.start + base, ordinals.stop + base)
+        if isinstance(ordinals, range)
+        else [ordinal + base for ordinal in ordinals],
+        rejected=[replace(each, ordinal=each.ordinal + base) for each in chunk.rejected],
+    )
+
+
+class Timestamps:
+    """A cluster's generator that gives each record the timestamp that is set aside for it."""
+
+    def __init__(self) -> None:
+        """Make one that knows of no record yet."""
+        self._left: Iterator[int] = iter(())
+
+    def begin(self, timestamps: Iterable[int]) -> None:
+        """Give these, in this order, to what is sent next."""
+        self._left = iter(list(timestamps))
+
+    def __call__(self) -> int:
+        """Return the next one, in microseconds; of the clock where there is none, as for pages."""
+        found = next(self._left, None)
+        return time.time_ns() // 1000 if found is None else found
+
+
+class Held(Appender):
+    """Holds what is written, to be written elsewhere."""
+
+    def __init__(self) -> None:
+        """Make one that has nothing."""
+        self.path = Path("another process")
+        self._data: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """See `Appender`."""
+        self._data.append(data)
+
+    def all(self) -> bytes:
+        """Return all that was written."""
+        return b"".join(self._data)
+
+
+class Rows:
+    """Holds rows, to be put out elsewhere."""
+
+    def __init__(self) -> None:
+        """Make one that has none."""
+        self.rows: list[Sequence[Any]] = []
+
+    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+        """See `Output`."""
+        self.rows += rows
