@@ -88,12 +88,12 @@ Loader = Callable[[Load, str, int], list[str]]
 """From what is to be loaded, a node's address and port to a command line."""
 
 
-def _ours(batch_mode: str) -> Loader:
+def _ours(batch_mode: str, *more: str) -> Loader:
     def command(load: Load, host: str, port: int) -> list[str]:
         return [
             *(sys.executable, "-m", "concurrent_exec.cli", "run", load.insert, str(load.file)),
             *("--contact-points", f"{host}:{port}", "--keyspace", KEYSPACE, "--null", load.null),
-            *("--batch-mode", batch_mode, "--overwrite"),
+            *("--batch-mode", batch_mode, "--overwrite", *more),
         ]
 
     return command
@@ -135,8 +135,10 @@ LOADERS: dict[str, Loader] = {
     "cqlsh COPY": _cqlsh,
     "drivers' helper and csv": _helper,
     "concurrent-exec run": _ours("disabled"),
+    "concurrent-exec run, 2 processes": _ours("disabled", "--processes", "2"),
     "concurrent-exec run, partition_key": _ours("partition_key"),
     "concurrent-exec run, replica_set": _ours("replica_set"),
+    "concurrent-exec run, replica_set, 2 processes": _ours("replica_set", "--processes", "2"),
 }
 
 

@@ -45,6 +45,7 @@ class Threads(Pool):
 
     def submit(self, run: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
 
         def work() -> None:
             try:

@@ -42,7 +42,7 @@ def make_executor(
     concurrency: int | Literal["adaptive"] | Limiter | None,
     max_per_second: float | None,
     retry: RetryPolicy | None,
-    observers: Iterable[Observer],
+    observers: Iterable[Observer] = (),
 ) -> Executor[Any]:
     """Return an executor of that strategy; raises TypeError or ValueError naming an option."""
     options: dict[str, Any] = {}

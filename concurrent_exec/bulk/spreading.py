@@ -308,12 +308,13 @@ class Spread:
             self._retries += settlement.retries
             self._ledger.takes(settlement)
             self._fit_size(settlement)
+            end = settlement.end
             if given.shard is not None and not settlement.ended:
-                self._add_shard(settlement.end, given.shard, given.lane)
-            if self._ledger.settled_within(first, settlement.end) != [(first, settlement.end)]:
-                self._add_rest(given, settlement.end)
-            elif given.shard is not None and settlement.ended:
-                self._ledger.skip(settlement.end, first - first % SHARD + SHARD)
+                self._add_shard(end, given.shard, given.lane)
+            if end > first and self._ledger.settled_within(first, end) != [(first, end)]:
+                self._add_rest(given, end)
+            elif settlement.ended:
+                self._ledger.skip(end, first - first % SHARD + SHARD)
 
     def _fit_size(self, settlement: Settlement) -> None:
         count = sum(end - first for first, end in settlement.settled)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain
+from operator import add
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, cast
@@ -71,6 +72,8 @@ class Worker:
         self._task = task
         self._lock = Lock()
         self._stopped = False
+        self._mine: tuple[int, ...] = (0, 0)
+        """How many records have failed here, and how many have settled."""
         self._timestamps = Timestamps()
         self._bindings: dict[int | None, Binding | None] = {}
         """By the shard; None for where there are none."""
@@ -115,7 +118,9 @@ class Worker:
         task = self._task
         self._stopped = False
         failed, not_found, rows = Held(), Held(), Rows()
-        passed, (failures, settled) = budget_of(task.max_errors), portion.before
+        passed = budget_of(task.max_errors)
+        # What this process has settled since the portion was handed out is not in it yet.
+        failures, settled = map(max, portion.before, self._mine)
         ledger = Ledger(
             Files(
                 failed=failed,
@@ -143,6 +148,7 @@ class Worker:
         else:
             for index in range(len(parameters)):
                 ledger.failed(index, WorkerLostError(portion.lost), 1)
+        self._mine = tuple(map(add, self._mine, ledger.before))
         return Settlement(
             settled=ledger.settled_here(),
             counts=dict(ledger.counts),

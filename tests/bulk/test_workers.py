@@ -1,0 +1,379 @@
+"""Bulk runs whose portions other workers do; here these are threads, with the same pickling."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pytest
+from cassandra import InvalidRequest
+from cassandra.cqltypes import Int32Type, UTF8Type
+
+from concurrent_exec import WorkerLostError
+from concurrent_exec.bulk import BulkError, BulkRun, InputError, Shards, Workers, run, spreading
+from concurrent_exec.bulk.journal import entry_at
+from concurrent_exec.testing import Reply, ScriptedSession
+from tests.executors import Here, Threads
+
+INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
+SELECT = "SELECT v FROM t WHERE id = ?"
+
+
+class Table:
+    """What has been written over a session, which workers share."""
+
+    def __init__(self, script: Callable[[int], Exception | None] = lambda key: None) -> None:
+        self.written: Counter[int] = Counter()
+        self._script = script
+        self._lock = Lock()
+        self.session = ScriptedSession(self._reply)
+        columns = {"id": Int32Type, "v": UTF8Type}
+        self.insert = self.session.as_prepared(INSERT, columns, partition_key=["id"])
+
+    def _reply(self, statement: Any, parameters: Any) -> Reply:
+        key = parameters[0]
+        error = self._script(key)
+        if error is None:
+            with self._lock:
+                self.written[key] += 1
+        return Reply(error=error, at_once=True)
+
+    def workers(self, pool: Callable[[], Executor] = Threads, processes: int = 3) -> Workers:
+        return Workers(Here(self.session), processes=processes, pool=pool)
+
+    def run(self, source: Any, **options: Any) -> Any:
+        given = {"workers": self.workers(), "retry": None, **options}
+        return run(self.session, self.insert, source, **given)
+
+
+def records(count: int, first: int = 0) -> Iterator[dict[str, Any]]:
+    return ({"id": n, "v": f"value {n}"} for n in range(first, first + count))
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def csv_of(path: Path, keys: range) -> str:
+    path.write_text("id,v\n" + "".join(f"{key},value {key}\n" for key in keys))
+    return str(path)
+
+
+class Dies(Executor):
+    """A pool whose worker dies of the portions that it is told to, before or after doing them."""
+
+    def __init__(self, deaths: list[str]) -> None:
+        self.deaths = deaths
+
+    def submit(self, do: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        if len(arguments) < 2 or not self.deaths:
+            return Threads().submit(do, *arguments, **named)
+        if self.deaths.pop() == "after":
+            Threads().submit(do, *arguments, **named).result(60)
+        future: Future[Any] = Future()
+        future.set_exception(BrokenExecutor("killed"))
+        return future
+
+
+def test_each_record_is_sent_once_and_what_fails_is_told(tmp_path: Path) -> None:
+    table = Table(lambda key: InvalidRequest("not for you") if key % 1000 == 7 else None)
+    given = [*records(20_000), {"id": "x", "v": "private"}, {"v": "no key"}]
+    report = table.run(given, failed_file=tmp_path / "failed", checkpoint=tmp_path / "journal")
+    wanted = [key for key in range(20_000) if key % 1000 != 7]
+    assert table.written == Counter(wanted)
+    assert (report.succeeded, report.failed, report.rejected) == (len(wanted), 20, 2)
+    assert report.kinds == {"InvalidRequest": 20, "ConversionError": 2}
+    found = {line["place"]: line for line in lines(tmp_path / "failed")}
+    assert sorted(found) == [*range(8, 20_000, 1000), 20_001, 20_002]
+    assert found[8]["record"] == {"id": 7, "v": "value 7"}
+    assert found[20_001]["record"]["v"] == "private"
+    entry = entry_at(tmp_path / "journal")
+    assert entry is not None
+    assert (entry.finished, entry.done, entry.beyond) == (True, 20_002, ())
+
+
+def test_rows_come_in_the_order_of_the_input(tmp_path: Path) -> None:
+    session = ScriptedSession(
+        lambda statement, parameters: (
+            Reply(rows=[(f"value {parameters[0]}",)], at_once=True)
+            if parameters[0] % 3
+            else Reply(rows=[], at_once=True)
+        )
+    )
+    select = session.as_prepared(SELECT, {"id": Int32Type}, partition_key=["id"])
+    select.result_metadata = [("scripted", "rows", "v", UTF8Type)]
+    report = run(
+        session,
+        select,
+        [{"id": n} for n in range(9_000)],
+        workers=Workers(Here(session), processes=3, pool=Threads),
+        output=tmp_path / "rows.csv",
+        with_keys=True,
+        not_found_file=tmp_path / "nothing",
+    )
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert rows == ["id,v", *(f"{n},value {n}" for n in range(9_000) if n % 3)]
+    assert (report.rows, report.not_found) == (6_000, 3_000)
+    assert [line["record"]["id"] for line in lines(tmp_path / "nothing")] == [*range(0, 9_000, 3)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_lost_worker_had_is_sent_again_where_that_is_safe(when: str, tmp_path: Path) -> None:
+    table = Table()
+    deaths = [when, when]
+    report = table.run(
+        records(10_000),
+        workers=table.workers(partial(Dies, deaths)),
+        idempotent=True,
+        checkpoint=tmp_path / "journal",
+    )
+    assert (report.succeeded, report.failed, deaths) == (10_000, 0, [])
+    assert set(table.written) == set(range(10_000))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_lost_worker_had_fails_where_it_is_not(when: str, tmp_path: Path) -> None:
+    """Nothing is sent twice, and each record whose fate is not known is in the failed file."""
+    table = Table()
+    report = table.run(
+        records(10_000),
+        workers=table.workers(partial(Dies, [when])),
+        idempotent=False,
+        failed_file=tmp_path / "failed",
+    )
+    failed = lines(tmp_path / "failed")
+    lost = {line["record"]["id"] for line in failed}
+    assert {line["error"] for line in failed} == {"WorkerLostError"}
+    assert report.failed == len(failed) == len(lost) > 0
+    assert report.succeeded == 10_000 - len(lost)
+    assert max(table.written.values()) == 1
+    unknown = lost if when == "before" else set()
+    assert set(table.written) == set(range(10_000)) - unknown
+
+
+def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
+    table = Table()
+    with pytest.raises(WorkerLostError, match="killed"):
+        table.run(
+            records(10),
+            workers=table.workers(partial(Dies, ["before"] * 100)),
+            idempotent=True,
+            checkpoint=tmp_path / "journal",
+        )
+    report = table.run(records(10), idempotent=True, checkpoint=tmp_path / "journal", resume=True)
+    assert report.succeeded == 10
+
+
+def test_a_budget_holds_over_all_workers(tmp_path: Path) -> None:
+    """What is left after it is for a resumed run, by other workers or by none."""
+    failing = {"now": True}
+    table = Table(lambda key: InvalidRequest("no") if failing["now"] and key % 2 else None)
+    source = csv_of(tmp_path / "records.csv", range(50_000))
+    options: dict[str, Any] = {
+        "failed_file": tmp_path / "failed",
+        "checkpoint": tmp_path / "journal",
+        "concurrency": 30,
+    }
+    report = table.run(source, max_errors=50, **options)
+    assert report.ended == "too many errors"
+    # Each of three workers stops at it by itself, with what is in flight.
+    assert 50 < report.failed <= 3 * (51 + 30)
+    assert report.records < 1_000
+    failing["now"] = False
+    report = run(table.session, table.insert, source, resume=True, **options)
+    assert (report.ended, report.records) == ("finished", 50_000)
+    failed = {int(line["record"]["id"]) for line in lines(tmp_path / "failed")}
+    assert table.written == Counter(set(range(50_000)) - failed)
+
+
+def test_it_is_stopped_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was handed out is settled, and the rest is sent by the next run."""
+    monkeypatch.setattr(spreading, "MOST", 2_000)
+    table = Table()
+    source = csv_of(tmp_path / "records.csv", range(50_000))
+    options: dict[str, Any] = {"checkpoint": tmp_path / "journal", "idempotent": True}
+
+    def stop(key: int) -> None:
+        if key == 20_000:
+            going.stop()
+
+    stopped = Table(stop)
+    stopped.written = table.written
+    going = BulkRun(stopped.session, stopped.insert, source, workers=stopped.workers(), **options)
+    report = going.run()
+    assert report.ended == "interrupted"
+    assert report.succeeded == sum(table.written.values()) < 50_000
+    report = table.run(source, resume=True, **options)
+    assert (report.ended, report.succeeded) == ("finished", 50_000)
+    assert table.written == Counter(range(50_000))
+
+
+def test_a_run_of_one_process_is_gone_on_with_by_several(tmp_path: Path) -> None:
+    table = Table()
+    source = csv_of(tmp_path / "records.csv", range(5_000))
+    options: dict[str, Any] = {"checkpoint": tmp_path / "journal", "idempotent": True}
+    stopping = Table(lambda key: going.stop() if key == 2_000 else None)
+    stopping.written = table.written
+    going = BulkRun(stopping.session, stopping.insert, source, **options)
+    assert going.run().ended == "interrupted"
+    report = table.run(source, resume=True, **options)
+    assert (report.ended, report.succeeded) == ("finished", 5_000)
+    assert table.written == Counter(range(5_000))
+
+
+def test_a_part_of_the_input(tmp_path: Path) -> None:
+    table = Table()
+    report = table.run(records(9_000), skip=2_500, limit=3_000)
+    assert report.succeeded == 3_000
+    assert table.written == Counter(range(2_500, 5_500))
+
+
+def test_what_the_input_raises_comes_after_what_it_gave(tmp_path: Path) -> None:
+    table = Table()
+
+    def broken() -> Iterator[Any]:
+        yield from records(3_000)
+        raise InputError("no more")
+
+    with pytest.raises(InputError, match="no more"):
+        table.run(broken(), checkpoint=tmp_path / "journal")
+    entry = entry_at(tmp_path / "journal")
+    assert entry is not None
+    assert entry.done == sum(table.written.values()) >= 2_048  # what was read is sent
+    assert not entry.finished
+
+
+def test_a_worker_without_a_session_ends_the_run() -> None:
+    def refuses() -> Any:
+        raise OSError("nobody is there")
+
+    table = Table()
+    with pytest.raises(TypeError, match="connect must be picklable"):
+        Workers(refuses)
+    with pytest.raises(OSError, match="no such cluster"):
+        table.run(records(10), workers=Workers(no_cluster, processes=1, pool=Threads))
+
+
+def no_cluster() -> Any:
+    raise OSError("no such cluster")
+
+
+def test_a_record_that_can_not_travel_ends_the_run() -> None:
+    table = Table()
+    with pytest.raises(BulkError, match=r"records 1 to 1 can't go to another process"):
+        table.run([{"id": 1, "v": lambda: None}])
+
+
+def test_options_that_are_wrong_are_refused() -> None:
+    table = Table()
+    for name, value, error in [
+        ("workers", 3, "workers must be Workers"),
+        ("observers", [object()], "observers"),
+        ("concurrency", object(), "concurrency"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=error):
+            table.run(records(1), **{name: value})
+    shards = Shards.of_files(["a.csv"])
+    with pytest.raises(ValueError, match="give workers"):
+        table.run(shards, workers=None)
+    with pytest.raises(ValueError, match="limit"):
+        table.run(shards, limit=3)
+    with pytest.raises(InputError, match="at least one"):
+        Shards.of_files([])
+
+
+# ---- shards ----
+
+
+@pytest.mark.parametrize("sizes", [(5_000, 0, 1, 12_000, 300), (1_024,) * 9])
+def test_files_that_workers_read(
+    sizes: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "MOST", 1_024)
+    table = Table(lambda key: InvalidRequest("no") if key % 1000 == 7 else None)
+    first, paths = 0, []
+    for number, size in enumerate(sizes):
+        paths.append(csv_of(tmp_path / f"{number}.csv", range(first, first + size)))
+        first += size
+    with (tmp_path / "0.csv").open("a") as file:
+        file.write("ragged\n")
+    report = table.run(
+        Shards.of_files(paths), failed_file=tmp_path / "failed", checkpoint=tmp_path / "journal"
+    )
+    bad = set(range(7, first, 1000))
+    assert table.written == Counter(set(range(first)) - bad)
+    assert (report.succeeded, report.failed, report.rejected) == (first - len(bad), len(bad), 1)
+    entry = entry_at(tmp_path / "journal")
+    assert entry is not None
+    assert (entry.finished, entry.beyond) == (True, ())
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_shards_of_a_lost_worker(
+    idempotent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "MOST", 1_024)
+    table = Table()
+    paths = [csv_of(tmp_path / f"{n}.csv", range(n * 5_000, n * 5_000 + 5_000)) for n in range(4)]
+    report = table.run(
+        Shards.of_files(paths),
+        workers=table.workers(partial(Dies, ["before", "after", "after"])),
+        idempotent=idempotent,
+        failed_file=tmp_path / "failed",
+    )
+    assert report.records == 20_000
+    if idempotent:
+        assert report.succeeded == 20_000
+        assert set(table.written) == set(range(20_000))
+    else:
+        lost = {int(line["record"]["id"]) for line in lines(tmp_path / "failed")}
+        assert report.failed == len(lost) > 0
+        assert max(table.written.values()) == 1
+        assert set(table.written) | lost == set(range(20_000))
+
+
+def test_shards_are_resumed_and_a_missing_one_ends_the_run(tmp_path: Path) -> None:
+    table = Table()
+    paths = [csv_of(tmp_path / f"{n}.csv", range(n * 5_000, n * 5_000 + 5_000)) for n in range(4)]
+    moved = tmp_path / "moved"
+    Path(paths[2]).rename(moved)
+    options: dict[str, Any] = {"checkpoint": tmp_path / "journal", "idempotent": True}
+    with pytest.raises(InputError, match=r"2\.csv"):
+        table.run(Shards.of_files(paths), **options)
+    moved.rename(paths[2])
+    before = sum(table.written.values())
+    assert before > 0
+    report = table.run(Shards.of_files(paths), resume=True, **options)
+    assert (report.ended, report.succeeded) == ("finished", 20_000)
+    assert table.written == Counter(range(20_000))
+
+
+def test_rows_of_shards_come_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "MOST", 700)
+    session = ScriptedSession(
+        lambda statement, parameters: Reply(rows=[(f"value {parameters[0]}",)], at_once=True)
+    )
+    select = session.as_prepared(SELECT, {"id": Int32Type}, partition_key=["id"])
+    select.result_metadata = [("scripted", "rows", "v", UTF8Type)]
+    paths = []
+    for number in range(7):
+        path = tmp_path / f"{number}.csv"
+        path.write_text("id\n" + "".join(f"{number * 2_000 + n}\n" for n in range(2_000)))
+        paths.append(str(path))
+    run(
+        session,
+        select,
+        Shards.of_files(paths),
+        workers=Workers(Here(session), processes=3, pool=Threads),
+        output=tmp_path / "rows.csv",
+    )
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert rows == ["v", *(f"value {n}" for n in range(14_000))]
