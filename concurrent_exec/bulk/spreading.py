@@ -12,9 +12,10 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any
 
@@ -37,6 +38,10 @@ PER_PROCESS = 2
 """Portions that a process has: one that it does, and one that waits for it."""
 AHEAD = 64
 """Chunks that are read ahead of the processes."""
+MISSING = 1.0
+"""Seconds before a process is asked for again that was not to be had."""
+PATIENCE = 60.0
+"""Seconds without any process, after which a run ends."""
 ATTEMPTS = 5
 """How often a portion is handed out whose process dies: that may be the portion's own doing."""
 
@@ -97,6 +102,9 @@ class Spread:
         """Those that a process has, by their first record."""
         self._done: dict[int, tuple[_Given, Settlement]] = {}
         """Those that wait for their turn to be settled."""
+        self._missing: dict[int, float] = {}
+        """Until when not to ask for those that are not to be had, by their number."""
+        self._alone_since: float | None = None
         self._at_end = self._stopped = self._over = False
         self._trouble: BaseException | None = None
         self._ends_with: BaseException | None = None
@@ -141,7 +149,8 @@ class Spread:
                     self._hand_out()
                 if not self._goes_on:
                     break
-                self._take(self._events.get())
+                with suppress(Empty):
+                    self._take(self._events.get(timeout=MISSING if self._missing else None))
         finally:
             self._close()
         trouble = self._trouble or self._ends_with
@@ -196,14 +205,15 @@ class Spread:
     # ---- what is handed out ----
 
     def _hand_out(self) -> None:
-        while min(self._busy) < PER_PROCESS and not self._ends:
+        while self._free_lane(None) is not None and not self._ends:
             given = self._next()
             if given is None:
                 return
             # A process goes on with its shard: another one would have to read it anew.
-            lane = given.lane if given.shard is not None else -1
-            if lane < 0 or self._busy[lane] >= PER_PROCESS:
-                lane = self._busy.index(min(self._busy))
+            lane = self._free_lane(None if given.shard is None else given.lane)
+            if lane is None:
+                heappush(self._again, given)
+                return
             self._give(given, lane)
 
     def _next(self) -> _Given | None:
@@ -251,18 +261,47 @@ class Spread:
                 f"process, as they can't be pickled: {type(exc).__name__}"
             )
             return
-        arguments = (self._pickled, data, given.shard)
-        pool = self._lanes[lane] = self._lanes[lane] or self._workers.pool()
         try:
-            future = pool.submit(do_portion, *arguments)
-        except BrokenExecutor:  # since its last reply
-            pool.shutdown(wait=False)
-            pool = self._lanes[lane] = self._workers.pool()
-            future = pool.submit(do_portion, *arguments)
+            pool, future = self._submit(lane, self._pickled, data, given.shard)
+        except BrokenExecutor as exc:
+            heappush(self._again, given)
+            self._miss(lane, exc)
+            return
         given.lane, given.future = lane, future
         self._busy[lane] += 1
         self._out[given.first] = given
         future.add_done_callback(lambda done: self._events.put((given, pool, done)))
+
+    def _submit(self, lane: int, *arguments: Any) -> tuple[Executor, Future[Any]]:
+        pool = self._lanes[lane] = self._lanes[lane] or self._workers.pool()
+        try:
+            return pool, pool.submit(do_portion, *arguments)
+        except BrokenExecutor:  # since its last reply
+            pool.shutdown(wait=False)
+            self._lanes[lane] = None
+        pool = self._lanes[lane] = self._workers.pool()
+        return pool, pool.submit(do_portion, *arguments)
+
+    def _miss(self, lane: int, exc: BrokenExecutor) -> None:
+        """Do without a process for a while, as there is none to be had."""
+        now = time.monotonic()
+        self._missing[lane] = now + MISSING
+        if len(self._missing) < len(self._lanes):
+            self._alone_since = None
+        else:
+            self._alone_since = self._alone_since or now
+            if now - self._alone_since > PATIENCE:
+                self._trouble = exc
+
+    def _free_lane(self, wanted: int | None) -> int | None:
+        """Return who is to have the next portion, None where all have enough."""
+        now = time.monotonic()
+        self._missing = {lane: until for lane, until in self._missing.items() if until > now}
+        free = [n for n, busy in enumerate(self._busy) if busy < PER_PROCESS]
+        free = [lane for lane in free if lane not in self._missing]
+        if wanted in free:
+            return wanted
+        return min(free, key=self._busy.__getitem__) if free else None
 
     # ---- what comes back ----
 

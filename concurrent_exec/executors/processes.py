@@ -25,6 +25,8 @@ from concurrent_exec.executors._worker import (
     run_chunk,
 )
 from concurrent_exec.executors.base import Executor
+from concurrent_exec.executors.dask_pool import is_of_dask, run_once
+from concurrent_exec.executors.lanes import Lanes
 from concurrent_exec.model import (
     Clock,
     Limiter,
@@ -198,7 +200,8 @@ class ProcessExecutor(Executor[R]):
     def _usable_pool(self) -> futures.Executor:
         with self._pool_lock:
             if self._pool is None:
-                self._pool = self._make_pool()
+                pool = self._make_pool()
+                self._pool = run_once(pool, self._processes) if is_of_dask(pool) else pool
             return self._pool
 
     def _replace(self, broken: futures.Executor) -> None:
@@ -212,6 +215,8 @@ class ProcessExecutor(Executor[R]):
     def _end_pool(self, *, wait: bool) -> None:
         with self._pool_lock:
             pool, self._pool = self._pool, None
+        if isinstance(pool, Lanes):
+            pool.tell_all(forget, self._key)
         if pool is not None:
             pool.shutdown(wait=wait)
         forget(self._key)
@@ -285,7 +290,7 @@ def _local_pool(processes: int) -> futures.Executor:
     # Imported when used: multiprocessing is for those who have other processes work.
     from concurrent_exec.executors.pools import LocalPool
 
-    return LocalPool(processes)
+    return Lanes(processes, partial(LocalPool, 1))
 
 
 def _pickled(connect: object) -> bytes:
