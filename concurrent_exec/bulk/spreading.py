@@ -28,15 +28,15 @@ from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.model import WorkerLostError
 
-SECONDS = 0.5
+SECONDS = 0.3
 """About so long a process has to do with a portion: after it the journal has it, a stop waits for
 it, and what is lost with a process is done again."""
 FIRST = 1_000
-MOST = 20_000
+MOST = 10_000
 """Records of a portion: of the first one, and of any."""
 PER_PROCESS = 2
 """Portions that a process has: one that it does, and one that waits for it."""
-AHEAD = 64
+AHEAD = 16
 """Chunks that are read ahead of the processes."""
 MISSING = 1.0
 """Seconds before a process is asked for again that was not to be had."""
@@ -142,7 +142,9 @@ class Spread:
         if isinstance(chunks, Shards):
             self._take_shards(chunks)
         else:
-            Thread(target=self._read, args=(chunks,), name="reader", daemon=True).start()
+            Thread(
+                target=self._read, args=(chunks,), name="concurrent_exec-reader", daemon=True
+            ).start()
         try:
             while True:
                 if not self._ends:

@@ -73,7 +73,10 @@ class Crew:
             self._pools.add(pool)
             if self._watch is None:
                 self._watch = Thread(
-                    target=_watch, args=(weakref.ref(self),), name="watch of Dask", daemon=True
+                    target=_watch,
+                    args=(weakref.ref(self),),
+                    name="concurrent_exec-dask",
+                    daemon=True,
                 )
                 self._watch.start()
             return pool

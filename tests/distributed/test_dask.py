@@ -16,7 +16,8 @@ import pytest
 from concurrent_exec import ProcessExecutor, Retry, WorkerLostError
 from concurrent_exec.bulk import spreading
 from concurrent_exec.connect import ConnectionOptions, connect
-from concurrent_exec.distributed import pool_on, run, shards_of, workers_on
+from concurrent_exec.distributed import pool_on, shards_of, workers_on
+from concurrent_exec.distributed import run as run_on_dask
 from concurrent_exec.executors.dask_pool import DaskPool
 from tests.bulk.conftest import Run
 from tests.conftest import PROOF
@@ -122,7 +123,7 @@ def failed(path: Path) -> list[dict[str, Any]]:
 def test_a_killed_worker_leaves_nothing_out(
     dask: DaskCluster, there: Any, rows: Rows, insert: str, kill: list[str], tmp_path: Path
 ) -> None:
-    report = run(
+    report = run_on_dask(
         dask.client, there, insert, records(rows), failed_file=tmp_path / "failed", idempotent=True
     )
     assert kill
@@ -142,7 +143,7 @@ def test_what_is_not_idempotent_is_never_sent_twice(
     """Dask itself would run the portions of the killed worker again."""
     append = f"UPDATE {lists} SET value = value + :value WHERE run = :run AND key = :key"
     given = [{"run": rows.run, "key": key, "value": [key]} for key in range(COUNT)]
-    report = run(dask.client, there, append, given, failed_file=tmp_path / "failed")
+    report = run_on_dask(dask.client, there, append, given, failed_file=tmp_path / "failed")
     assert kill
     lost = failed(tmp_path / "failed")
     assert {line["error"] for line in lost} == {"WorkerLostError"}
@@ -165,7 +166,7 @@ def test_of_records_of_one_row_the_last_counts(
     given = [
         {"run": rows.run, "key": number % 10, "value": f"value {number}"} for number in range(COUNT)
     ]
-    report = run(dask.client, there, insert, given, idempotent=True)
+    report = run_on_dask(dask.client, there, insert, given, idempotent=True)
     assert kill
     assert report.succeeded == COUNT
     assert rows.written() == {key: f"value {COUNT - 10 + key}" for key in range(10)}
@@ -180,7 +181,7 @@ def test_files_that_each_worker_reads(
     paths = files(tmp_path, rows, 5)
     with open(paths[1], "a") as file:
         file.write("ragged\n")
-    report = run(
+    report = run_on_dask(
         dask.client,
         there,
         insert,
@@ -212,7 +213,7 @@ def test_partitions_of_a_collection(
 
         frame = pandas.DataFrame(given)
         collection = dataframe.from_pandas(frame, npartitions=5)
-    report = run(dask.client, there, insert, collection)
+    report = run_on_dask(dask.client, there, insert, collection)
     assert (report.succeeded, report.failed, report.rejected) == (COUNT // 2, 0, 0)
     assert rows.written() == wanted(COUNT // 2)
 
