@@ -106,7 +106,7 @@ def measure(tasks: int, rounds: int) -> Iterator[dict[str, Any]]:
 @click.option("--tasks", type=click.IntRange(min=4), default=400, show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 def main(folder: Path, quick: bool, tasks: int, rounds: int) -> None:
-    rows = list(measure(40 if quick else tasks, 1 if quick else rounds))
+    rows = list(measure(8 if quick else tasks, 1 if quick else rounds))
     click.echo(f"written: {results.save('scheduling', rows, folder)}")
 
 

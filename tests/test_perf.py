@@ -23,6 +23,7 @@ from perf import (
     memory,
     processes,
     results,
+    scheduling,
     service,
     strategies,
 )
@@ -109,11 +110,19 @@ def test_cost_by_worker_processes(folder: Path) -> None:
     rows = run("processes", folder, "--statements=200", "--rounds=1")
     assert [row["way"] for row in rows] == [
         *processes.IN_PROCESS,
-        *(f"ProcessExecutor, {count}" for count in processes.PROCESSES),
+        "ProcessExecutor, 1",
+        "bulk.run",
+        "bulk.run, 1",
+        "ProcessExecutor, 1",
     ]
     for row in rows:
-        assert row["parent_us"][0] > 0
         assert row["rate"][0] > 0
+
+
+def test_cost_of_tasks_of_dask(folder: Path) -> None:
+    rows = run("scheduling", folder)
+    assert [row["bytes"] for row in rows] == list(scheduling.SIZES)
+    assert all(row["seconds_ms"][0] > 0 for row in rows)
 
 
 def test_hotspots_of_each_way(folder: Path) -> None:
