@@ -20,7 +20,7 @@ import pytest
 from concurrent_exec import Executor, ExecutorShutdownError, Retry, RunClosedError
 from concurrent_exec.executors import threads as threads_module
 from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession, wait_until_quiet
-from tests.executors import EXECUTORS, IN_ONE_PROCESS, any_executor, in_one_process
+from tests.executors import EXECUTORS, any_executor, in_one_process
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -602,12 +602,12 @@ def run_script(script: str, *, interrupt: bool = False) -> subprocess.CompletedP
     prelude = """
         import itertools, sys, threading, time
         from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession
-        from tests.executors import IN_ONE_PROCESS
-        make_executor = IN_ONE_PROCESS[sys.argv[1]]
+        from tests.executors import EXECUTORS
+        make_executor = EXECUTORS[sys.argv[1]]
         """
     code = textwrap.dedent(prelude) + textwrap.dedent(script)
     outputs = []
-    for name in IN_ONE_PROCESS:
+    for name in EXECUTORS:
         process = subprocess.Popen(
             [sys.executable, "-c", code, name],
             stdout=subprocess.PIPE,
@@ -669,8 +669,10 @@ def test_a_keyboard_interrupt_at_any_moment_harms_no_other_run() -> None:
         chance = random.Random(7)
         # So that the main thread is nearly always in the midst of sending.
         answers_at_once = lambda statement, parameters: Reply(at_once=True)
+        sessions = []  # kept: an interrupt that strikes in a callback of a weak reference is lost
         for attempt in range(40):
-            executor = make_executor(ScriptedSession(answers_at_once), concurrency=4)
+            sessions.append(ScriptedSession(answers_at_once))
+            executor = make_executor(sessions[-1], concurrency=4)
             bystander = executor.map("b", [(i,) for i in range(200)]).future()
             def interrupt():
                 time.sleep(chance.uniform(0.0005, 0.01))

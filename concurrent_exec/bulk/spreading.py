@@ -31,6 +31,9 @@ from concurrent_exec.model import WorkerLostError
 SECONDS = 0.3
 """About so long a process has to do with a portion: after it the journal has it, a stop waits for
 it, and what is lost with a process is done again."""
+PER_PROCESS_SECONDS = 0.006
+"""But at least so long for each process that there is: to hand out a portion takes up to 3 ms of one
+core, here or in a scheduler, which so is half idle (docs/scaling.md)."""
 FIRST = 1_000
 MOST = 10_000
 """Records of a portion: of the first one, and of any."""
@@ -110,9 +113,11 @@ class Spread:
         self._ends_with: BaseException | None = None
         """What reading has raised."""
         self._last_timestamp = 0
-        self._most = MOST
+        self._seconds = max(SECONDS, workers.processes * PER_PROCESS_SECONDS)
+        self._most = int(MOST * self._seconds / SECONDS)
         if max_per_second is not None:
-            self._most = max(1, min(MOST, int(max_per_second / workers.processes * SECONDS)))
+            rate = max_per_second / workers.processes
+            self._most = max(1, min(self._most, int(rate * self._seconds)))
         self._size = min(FIRST, self._most)
         self._retries = 0
         ledger.retries = lambda: self._retries
@@ -360,7 +365,7 @@ class Spread:
     def _fit_size(self, settlement: Settlement) -> None:
         count = sum(end - first for first, end in settlement.settled)
         if settlement.seconds > 0 and count:
-            fits = int(count / settlement.seconds * SECONDS)
+            fits = int(count / settlement.seconds * self._seconds)
             self._size = max(1, min(fits, self._size * 2, self._most))
 
     def _add_rest(self, given: _Given, end: int) -> None:

@@ -24,7 +24,7 @@ from tests.integration.support import Rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800 if PROOF else 120)]
 
-COUNT = 100_000 if PROOF else 5_000
+COUNT = 100_000 if PROOF else 3_000
 KILLS = 20 if PROOF else 1
 TWO = ("--processes", "2")
 

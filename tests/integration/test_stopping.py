@@ -304,7 +304,7 @@ def test_the_session_is_shut_down_in_a_fail_fast_run(
         assert set(range(delivered)) <= set(rows.written())
 
 
-@in_one_process
+@any_executor
 def test_the_connection_breaks(
     make_executor: MakeExecutor,
     cassandra: ConnectionOptions,
