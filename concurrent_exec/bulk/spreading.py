@@ -32,8 +32,8 @@ SECONDS = 0.3
 """About so long a process has to do with a portion: after it the journal has it, a stop waits for
 it, and what is lost with a process is done again."""
 PER_PROCESS_SECONDS = 0.006
-"""But at least so long for each process that there is: to hand out a portion takes up to 3 ms of one
-core, here or in a scheduler, which so is half idle (docs/scaling.md)."""
+"""But at least so long for each process that there is: to hand out a portion takes up to 3 ms of
+one core, here or in a scheduler, which so is half idle (docs/scaling.md)."""
 FIRST = 1_000
 MOST = 10_000
 """Records of a portion: of the first one, and of any."""
