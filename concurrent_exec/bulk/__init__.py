@@ -7,6 +7,7 @@ from concurrent_exec.bulk.errors import (
     EarlierRunError,
     JournalError,
     NotIdempotentError,
+    NoWorkersError,
 )
 from concurrent_exec.bulk.failed import FailedSource
 from concurrent_exec.bulk.options import ConvertingOptions, ReadingOptions
@@ -30,6 +31,7 @@ __all__ = [
     "FailedSource",
     "InputError",
     "JournalError",
+    "NoWorkersError",
     "NotIdempotentError",
     "ReadingOptions",
     "Rejected",

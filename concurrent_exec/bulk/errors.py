@@ -7,6 +7,7 @@ ConcurrentExecError
     +-- EarlierRunError      files of an earlier run are in the way
     +-- NotIdempotentError   to resume may apply some statements twice
     +-- BrokenOutputError    nobody reads standard output any more
++-- NoWorkersError           the processes that should do the work have gone
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class EarlierRunError(BulkError):
 
 class NotIdempotentError(BulkError):
     """A resumed run sends again what settled after its last checkpoint, which may do harm."""
+
+
+class NoWorkersError(ConcurrentExecError):
+    """The processes that should do the work have gone, and no others have come; says why."""
 
 
 class BrokenOutputError(BulkError):

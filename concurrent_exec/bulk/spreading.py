@@ -19,10 +19,10 @@ from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any
 
-from concurrent_exec.bulk.errors import BulkError
+from concurrent_exec.bulk.errors import NoWorkersError
 from concurrent_exec.bulk.ledger import Ledger
 from concurrent_exec.bulk.portions import SHARD, Portion, Settlement, Task
-from concurrent_exec.bulk.records import Chunk, cut
+from concurrent_exec.bulk.records import Chunk, InputError, cut
 from concurrent_exec.bulk.worker import do_portion, forget
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
@@ -108,6 +108,7 @@ class Spread:
         self._missing: dict[int, float] = {}
         """Until when not to ask for those that are not to be had, by their number."""
         self._alone_since: float | None = None
+        """Since when none was to be had that was asked for."""
         self._at_end = self._stopped = self._over = False
         self._trouble: BaseException | None = None
         self._ends_with: BaseException | None = None
@@ -141,8 +142,8 @@ class Spread:
         """Have all records done; say whether all of them are settled.
 
         Raises what reading raises, after what was read is settled; what a process raises that can
-        do nothing, as it can't connect; WorkerLostError where processes die again and again; and
-        what the ledger raises.
+        do nothing, as it can't connect; WorkerLostError where processes die again and again,
+        NoWorkersError where none is to be had; and what the ledger raises.
         """
         if isinstance(chunks, Shards):
             self._take_shards(chunks)
@@ -263,7 +264,7 @@ class Spread:
         try:
             data = dumps(replace(given.portion, before=self._ledger.before))
         except Exception as exc:
-            self._trouble = BulkError(
+            self._trouble = InputError(
                 f"records {given.first + 1} to {given.first + given.count} can't go to another "
                 f"process, as they can't be pickled: {type(exc).__name__}"
             )
@@ -274,6 +275,7 @@ class Spread:
             heappush(self._again, given)
             self._miss(lane, exc)
             return
+        self._alone_since = None
         given.lane, given.future = lane, future
         self._busy[lane] += 1
         self._out[given.first] = given
@@ -293,12 +295,9 @@ class Spread:
         """Do without a process for a while, as there is none to be had."""
         now = time.monotonic()
         self._missing[lane] = now + MISSING
-        if len(self._missing) < len(self._lanes):
-            self._alone_since = None
-        else:
-            self._alone_since = self._alone_since or now
-            if now - self._alone_since > PATIENCE:
-                self._trouble = exc
+        self._alone_since = self._alone_since or now
+        if not self._out and now - self._alone_since > PATIENCE:
+            self._trouble = NoWorkersError(str(exc))
 
     def _free_lane(self, wanted: int | None) -> int | None:
         """Return who is to have the next portion, None where all have enough."""

@@ -10,9 +10,10 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.protocol import ErrorMessage
 
-from concurrent_exec.bulk import BulkError, InputError
+from concurrent_exec.bulk import BulkError, InputError, NoWorkersError
 from concurrent_exec.cluster import ClusterError
 from concurrent_exec.connect import ConfigurationError
+from concurrent_exec.model import WorkerLostError
 
 EXPECTED = (
     BulkError,
@@ -23,8 +24,10 @@ EXPECTED = (
     ErrorMessage,
     InputError,
     NoHostAvailable,
+    NoWorkersError,
     OSError,
     UnresolvableContactPoints,
+    WorkerLostError,
 )
 
 _ELSEWHERE = (

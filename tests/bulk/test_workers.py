@@ -16,7 +16,15 @@ from cassandra import InvalidRequest
 from cassandra.cqltypes import Int32Type, UTF8Type
 
 from concurrent_exec import WorkerLostError
-from concurrent_exec.bulk import BulkError, BulkRun, InputError, Shards, Workers, run, spreading
+from concurrent_exec.bulk import (
+    BulkRun,
+    InputError,
+    NoWorkersError,
+    Shards,
+    Workers,
+    run,
+    spreading,
+)
 from concurrent_exec.bulk.journal import entry_at
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.executors import Here, Threads
@@ -170,6 +178,37 @@ def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
     assert report.succeeded == 10
 
 
+class Missing:
+    """Makes pools, but only so many."""
+
+    def __init__(self, there: int) -> None:
+        self.left = there
+
+    def __call__(self) -> Executor:
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenExecutor("none is free")
+        return Dies(["before"] if self.left == 1 else [])
+
+
+def test_fewer_workers_than_wanted_do_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreading, "MISSING", 0.01)
+    table = Table()
+    report = table.run(records(5_000), workers=table.workers(Missing(2)), idempotent=True)
+    assert report.succeeded == 5_000
+    assert set(table.written) == set(range(5_000))
+
+
+def test_without_any_worker_the_run_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreading, "MISSING", 0.01)
+    monkeypatch.setattr(spreading, "PATIENCE", 0.05)
+    table = Table()
+    with pytest.raises(NoWorkersError, match="none is free"):
+        table.run(records(10), workers=table.workers(Missing(0)), checkpoint=tmp_path / "journal")
+    report = table.run(records(10), checkpoint=tmp_path / "journal", resume=True, idempotent=True)
+    assert report.succeeded == 10
+
+
 def test_a_budget_holds_over_all_workers(tmp_path: Path) -> None:
     """What is left after it is for a resumed run, by other workers or by none."""
     failing = {"now": True}
@@ -266,7 +305,7 @@ def no_cluster() -> Any:
 
 def test_a_record_that_can_not_travel_ends_the_run() -> None:
     table = Table()
-    with pytest.raises(BulkError, match=r"records 1 to 1 can't go to another process"):
+    with pytest.raises(InputError, match=r"records 1 to 1 can't go to another process"):
         table.run([{"id": 1, "v": lambda: None}])
 
 

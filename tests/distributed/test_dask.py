@@ -18,7 +18,7 @@ from concurrent_exec.bulk import spreading
 from concurrent_exec.connect import ConnectionOptions, connect
 from concurrent_exec.distributed import pool_on, shards_of, workers_on
 from concurrent_exec.distributed import run as run_on_dask
-from concurrent_exec.executors.dask_pool import DaskPool
+from concurrent_exec.executors.dask_pool import DaskPool, WorkerGoneError
 from tests.bulk.conftest import Run
 from tests.conftest import PROOF
 from tests.distributed.cluster import DaskCluster, dask_cluster
@@ -250,6 +250,17 @@ def test_statements_of_an_executor_over_dask(
     written = appended(session, lists, rows)
     assert set(map(tuple, written.values())) == {(key,) for key in written}
     assert set(range(count)) - set(written) <= lost
+
+
+def test_a_process_that_is_started_anew_is_another(dask: DaskCluster) -> None:
+    """Dask would run there what it had bound to that address."""
+    address = min(dask.pids())
+    pool = DaskPool(dask.client, address, "the one before")
+    with pytest.raises(WorkerGoneError, match="started anew"):
+        pool.submit(os.kill, dask.pids()[address], signal.SIGKILL).result(60)
+    assert address in dask.pids()
+    with pytest.raises(WorkerGoneError):
+        pool.submit(os.getpid)
 
 
 # ---- the command ----
