@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -345,6 +346,10 @@ class BulkRun:
         concurrency = options.get("concurrency")
         if not (concurrency is None or isinstance(concurrency, int) or concurrency == "adaptive"):
             raise TypeError("concurrency must be a number or 'adaptive' where there are workers")
+        try:
+            pickle.dumps(options.get("retry"))
+        except Exception as exc:
+            raise TypeError(f"retry must be picklable where there are workers: {exc}") from None
         return workers
 
     # ---- what it tells ----

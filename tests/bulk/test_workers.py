@@ -15,7 +15,7 @@ import pytest
 from cassandra import InvalidRequest
 from cassandra.cqltypes import Int32Type, UTF8Type
 
-from concurrent_exec import WorkerLostError
+from concurrent_exec import Retry, WorkerLostError
 from concurrent_exec.bulk import (
     BulkRun,
     InputError,
@@ -315,6 +315,7 @@ def test_options_that_are_wrong_are_refused() -> None:
         ("workers", 3, "workers must be Workers"),
         ("observers", [object()], "observers"),
         ("concurrency", object(), "concurrency"),
+        ("retry", Retry(random=lambda: 0.5), "retry must be picklable"),
     ]:
         with pytest.raises((TypeError, ValueError), match=error):
             table.run(records(1), **{name: value})
