@@ -52,7 +52,7 @@ class Portion:
     """The records; None where they are those of a shard, which the process reads for itself."""
     beyond: Sequence[Range]
     """Which of them are settled already."""
-    timestamp: int
+    timestamp: int = 0
     """Microseconds: what a write of the first record gives to its columns. Those of the next ones
     follow, whichever process sends them, so that of two records of one row the later counts."""
     before: tuple[int, int] = (0, 0)

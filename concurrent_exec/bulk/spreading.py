@@ -164,7 +164,7 @@ class Spread:
         trouble = self._trouble or self._ends_with
         if trouble is not None:
             raise trouble
-        return not self._stopped
+        return self._at_end and not (self._unread or self._again or self._done)
 
     @property
     def _ends(self) -> bool:
@@ -201,7 +201,7 @@ class Spread:
         if settled and settled[0][0] == first:
             first = settled.pop(0)[1]
         if first < end:
-            portion = Portion(first, self._size, None, settled, self._timestamp(self._size))
+            portion = Portion(first, self._size, None, settled)
             heappush(self._again, _Given(first, portion, self._size, shard, lane))
 
     def _timestamp(self, count: int) -> int:
@@ -246,21 +246,25 @@ class Spread:
                 chunk = cut(chunk, chunk.first, end)
             else:
                 self._room.release()
-            if chunk.count and not self._has(chunk):
+            if not self._has(chunk):
                 chunks.append(chunk)
                 count += chunk.count
+            elif chunks:
+                break
         if not chunks:
             return None
         first, end = chunks[0].first, chunks[-1].first + chunks[-1].count
         settled = self._ledger.settled_within(first, end)
-        portion = Portion(first, count, chunks, settled, self._timestamp(end - first))
-        return _Given(first, portion, count)
+        return _Given(first, Portion(first, count, chunks, settled), count)
 
     def _has(self, chunk: Chunk) -> bool:
+        """Say whether all of its records are settled."""
         first, end = chunk.first, chunk.first + chunk.count
-        return self._ledger.settled_within(first, end) == [(first, end)]
+        return first == end or self._ledger.settled_within(first, end) == [(first, end)]
 
     def _give(self, given: _Given, lane: int) -> None:
+        if not given.portion.timestamp:  # one that is given again keeps what it had
+            given.portion = replace(given.portion, timestamp=self._timestamp(given.count))
         try:
             data = dumps(replace(given.portion, before=self._ledger.before))
         except Exception as exc:
