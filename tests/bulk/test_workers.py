@@ -60,6 +60,16 @@ class Table:
         return run(self.session, self.insert, source, **given)
 
 
+def select_of(session: ScriptedSession) -> Any:
+    select = session.as_prepared(SELECT, {"id": Int32Type}, partition_key=["id"])
+    columns = [("scripted", "rows", "v", UTF8Type)]
+    if hasattr(select, "update_result_metadata"):  # of scylla-driver
+        select.update_result_metadata(columns, None)
+    else:
+        select.result_metadata = columns
+    return select
+
+
 def records(count: int, first: int = 0) -> Iterator[dict[str, Any]]:
     return ({"id": n, "v": f"value {n}"} for n in range(first, first + count))
 
@@ -114,8 +124,7 @@ def test_rows_come_in_the_order_of_the_input(tmp_path: Path) -> None:
             else Reply(rows=[], at_once=True)
         )
     )
-    select = session.as_prepared(SELECT, {"id": Int32Type}, partition_key=["id"])
-    select.result_metadata = [("scripted", "rows", "v", UTF8Type)]
+    select = select_of(session)
     report = run(
         session,
         select,
@@ -401,8 +410,7 @@ def test_rows_of_shards_come_in_their_order(
     session = ScriptedSession(
         lambda statement, parameters: Reply(rows=[(f"value {parameters[0]}",)], at_once=True)
     )
-    select = session.as_prepared(SELECT, {"id": Int32Type}, partition_key=["id"])
-    select.result_metadata = [("scripted", "rows", "v", UTF8Type)]
+    select = select_of(session)
     paths = []
     for number in range(7):
         path = tmp_path / f"{number}.csv"
