@@ -38,6 +38,8 @@ class Task:
     with_keys: Sequence[int]
     keeps_rows: bool
     keeps_not_found: bool
+    measures: bool
+    """Whether latencies are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Settlement:
     retries: int
     rows: Sequence[Sequence[Any]]
     """Of reads, in the order of the input, with the keys that stand before them."""
+    latencies: bytes | None = None
+    """What a `LatencyHistogram` has taken."""
     seconds: float = 0.0
     """How long it has taken."""
     end: int = 0

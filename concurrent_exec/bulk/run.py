@@ -41,6 +41,7 @@ from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import ExecutorShutdownError
 from concurrent_exec.model.options import boolean, positive_seconds
 from concurrent_exec.model.statement import statement_text
+from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.retry import Retry
 
 _Bound = tuple[Chunk, Sequence[int], Sequence[Any], Sequence[Rejected]]
@@ -106,6 +107,7 @@ class BulkRun:
         """What has become of the records so far."""
         self.executor: Executor[Any] | None = None
         """What sends them; None where other processes do."""
+        self._histograms: list[LatencyHistogram] = []
         self._workers: Workers | None = self._checked_workers()
         self._spread: Spread | None = None
         self._keeper: Keeper | None = None
@@ -242,6 +244,7 @@ class BulkRun:
             with_keys=list(self._keys),
             keeps_rows=options.get("output") is not None,
             keeps_not_found=options.get("not_found_file") is not None,
+            measures=bool(self._histograms),
         )
         spread = self._spread = Spread(
             task,
@@ -249,6 +252,7 @@ class BulkRun:
             ledger,
             in_order=task.keeps_rows,
             max_per_second=options.get("max_per_second"),
+            histograms=self._histograms,
         )
         with self._kept(ledger, spread.stop):
             if self._why_stopped is not None:
@@ -341,8 +345,12 @@ class BulkRun:
                     raise ValueError(f"{name} is not known of shards, which others read")
         if workers is None:
             return None
-        if tuple(options.get("observers", ())):
-            raise ValueError("observers are told nothing of what other processes send")
+        observers = tuple(options.get("observers", ()))
+        self._histograms = [each for each in observers if isinstance(each, LatencyHistogram)]
+        if len(self._histograms) < len(observers):
+            raise ValueError(
+                "observers are told nothing of what other processes send, but for LatencyHistogram"
+            )
         concurrency = options.get("concurrency")
         if not (concurrency is None or isinstance(concurrency, int) or concurrency == "adaptive"):
             raise TypeError("concurrency must be a number or 'adaptive' where there are workers")

@@ -81,6 +81,7 @@ class BulkOptions(TypedDict, total=False):
     dry_run: bool
     """Whether to parse and bind everything and send nothing; no file is written."""
     observers: Iterable[Observer]
-    """Who is told of each statement; none where there are `workers`."""
+    """Who is told of each statement; where there are `workers`, only `LatencyHistogram` is, of what
+    they have measured."""
     workers: Workers | None
     """Other processes that convert and send the records; by default this one does."""

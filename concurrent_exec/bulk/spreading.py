@@ -10,7 +10,7 @@ import logging
 import pickle
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,6 +27,7 @@ from concurrent_exec.bulk.worker import do_portion, forget
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.model import WorkerLostError
+from concurrent_exec.observers import LatencyHistogram
 
 SECONDS = 0.3
 """About so long a process has to do with a portion: after it the journal has it, a stop waits for
@@ -81,13 +82,16 @@ class Spread:
         *,
         in_order: bool,
         max_per_second: float | None,
+        histograms: Sequence[LatencyHistogram],
     ) -> None:
         """Make one; nothing is started yet.
 
         task: what each process is told.
         in_order: whether portions settle in the order of the input, as rows are put out.
         max_per_second: of all processes together.
+        histograms: take in what the processes have measured.
         """
+        self._histograms = histograms
         self._task = task
         self._pickled = pickle.dumps(task)
         self._workers = workers
@@ -355,6 +359,9 @@ class Spread:
                 return
             given, settlement = self._done.pop(first)
             self._retries += settlement.retries
+            for histogram in self._histograms if settlement.latencies else ():
+                assert settlement.latencies is not None
+                histogram.add(settlement.latencies)
             self._ledger.takes(settlement)
             self._fit_size(settlement)
             end = settlement.end

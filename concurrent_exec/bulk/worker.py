@@ -26,9 +26,11 @@ from concurrent_exec.bulk.settled import Settled
 from concurrent_exec.bulk.settling import Settling
 from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.drivers.travelling import arrived, dumps
+from concurrent_exec.executors import Executor
 from concurrent_exec.executors.opening import open_session
 from concurrent_exec.model import ExecutorShutdownError, WorkerLostError
 from concurrent_exec.model.pickling import PortableException
+from concurrent_exec.observers import LatencyHistogram
 
 Reply = tuple[Literal["done", "raised"], bytes]
 """A `Settlement`, or the exception that keeps the process from doing anything, pickled."""
@@ -86,7 +88,8 @@ class Worker:
                 self._bindings[None] = self._bind(task.columns)
             if hasattr(self.session, "cluster"):
                 self.session.cluster.timestamp_generator = self._timestamps
-            self._executor = make_executor(self.session, task.choice, **task.executor)
+            self._histogram = LatencyHistogram() if task.measures else None
+            self._executor = self._make_executor()
             self._profile = profile_for(self.session, **task.profile)
             self._cleanups = opened.pop_all()
 
@@ -103,6 +106,8 @@ class Worker:
             if chunks is None:
                 chunks, binding, ended = self._read(portion, shard)
             settlement = self._settle(portion, chunks, binding)
+            if self._histogram is not None:
+                settlement.latencies = self._histogram.taken()
             settlement.ended = ended
             settlement.end = max(
                 (each.first + each.count for each in chunks), default=portion.first
@@ -173,7 +178,12 @@ class Worker:
             with suppress(ExecutorShutdownError):  # by us
                 settling.settle_all(ledger, self._executor, parameters)
         if self._stopped:
-            self._executor = make_executor(self.session, task.choice, **task.executor)
+            self._executor = self._make_executor()
+
+    def _make_executor(self) -> Executor[Any]:
+        task = self._task
+        observers = () if self._histogram is None else (self._histogram,)
+        return make_executor(self.session, task.choice, observers=observers, **task.executor)
 
     def _stop(self) -> None:
         """Send nothing more of this portion, as too many have failed."""

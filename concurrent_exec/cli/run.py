@@ -98,7 +98,7 @@ def run(
         connect(connection, keyspace=keyspace) as session,
     ):
         prepared = session.prepare(statement)
-        histogram = None if workers else _histogram(given)
+        histogram = _histogram(given)
         options["observers"] = [] if histogram is None else [histogram]
         options["workers"] = workers
         with _refusing():

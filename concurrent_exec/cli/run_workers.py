@@ -18,8 +18,6 @@ def workers_for(given: Given, connect: Callable[[], Any]) -> Iterator[Workers | 
     if given.processes is None and given.dask is None:
         yield None
         return
-    if given.latency:
-        raise Refused("--latency is measured in one process: leave out --processes and --dask")
     if given.dask is None:
         yield Workers(connect, processes=given.processes)
         return

@@ -59,6 +59,18 @@ class LatencyHistogram(Observer):
         with self._lock:
             return float(self.histogram.get_value_at_percentile(percent)) / 1e6
 
+    def taken(self) -> bytes:
+        """Return all values so far, encoded, and begin anew: for `add` in another process."""
+        with self._lock:
+            encoded: bytes = self.histogram.encode()
+            self.histogram.reset()
+        return encoded
+
+    def add(self, encoded: bytes) -> None:
+        """Add the values that `taken` has returned in another process."""
+        with self._lock:
+            self.histogram.decode_and_add(encoded)
+
     def on_retry(self, details: StatementRetried) -> None:
         """Record the attempt that failed."""
         self._record(details)

@@ -26,6 +26,7 @@ from concurrent_exec.bulk import (
     spreading,
 )
 from concurrent_exec.bulk.journal import entry_at
+from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.executors import Here, Threads
 
@@ -316,6 +317,13 @@ def test_a_record_that_can_not_travel_ends_the_run() -> None:
     table = Table()
     with pytest.raises(InputError, match=r"records 1 to 1 can't go to another process"):
         table.run([{"id": 1, "v": lambda: None}])
+
+
+def test_latencies_come_with_the_portions() -> None:
+    table, histogram = Table(), LatencyHistogram()
+    assert table.run(records(3_000), observers=[histogram]).succeeded == 3_000
+    assert histogram.count == 3_000
+    assert 0 < histogram.percentile(50) <= histogram.percentile(100) < 60
 
 
 def test_options_that_are_wrong_are_refused() -> None:
