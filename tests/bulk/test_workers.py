@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -26,6 +28,10 @@ from concurrent_exec.bulk import (
     spreading,
 )
 from concurrent_exec.bulk.journal import entry_at
+from concurrent_exec.bulk.portions import Portion, Settlement
+from concurrent_exec.bulk.records import cut
+from concurrent_exec.bulk.worker import Reply as PortionReply
+from concurrent_exec.bulk.worker import do_portion
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.executors import Here, Threads
@@ -239,6 +245,47 @@ def test_a_budget_holds_over_all_workers(tmp_path: Path) -> None:
     assert (report.ended, report.records) == ("finished", 8_000)
     failed = {int(line["record"]["id"]) for line in lines(tmp_path / "failed")}
     assert table.written == Counter(set(range(8_000)) - failed)
+
+
+def test_what_a_worker_has_left_is_done_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops at a budget that, with what the others have sent, has not passed after all."""
+    halved: list[int] = []
+
+    def do_half(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        given: Portion = pickle.loads(portion)
+        if halved or given.chunks is None:
+            return do_portion(task, portion, shard)
+        chunk = given.chunks[0]
+        halved.append(chunk.count)
+        some = replace(given, chunks=[cut(chunk, chunk.first, chunk.first + 100)])
+        what, reply = do_portion(task, pickle.dumps(some), shard)
+        settlement: Settlement = pickle.loads(reply)
+        settlement.end = given.chunks[-1].first + given.chunks[-1].count
+        return what, pickle.dumps(settlement)
+
+    monkeypatch.setattr(spreading, "do_portion", do_half)
+    table = Table()
+    report = table.run(records(4_000))
+    assert halved
+    assert report.succeeded == 4_000
+    assert table.written == Counter(range(4_000))
+
+
+def test_a_portion_says_how_many_have_failed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        told.append(pickle.loads(portion).before)
+        return do_portion(task, portion, shard)
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    monkeypatch.setattr(spreading, "FIRST", 500)
+    monkeypatch.setattr(spreading, "MOST", 500)
+    table = Table(lambda key: InvalidRequest("no") if key % 100 == 0 else None)
+    table.run(records(5_000), workers=table.workers(processes=1))
+    assert (0, 0) in told
+    assert (5, 500) in told
+    assert told == sorted(told)
 
 
 def test_it_is_stopped_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
