@@ -40,7 +40,7 @@ autodoc_class_signature = "mixed"
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!concurrent_exec\b).*"),
-    ("py:.*", r"concurrent_exec\..*\.(_\w+|R|R_co)"),  # private names, variables of types
+    ("py:.*", r"concurrent_exec\..*\.(_\w+(\.\w+)*|R|R_co)"),  # private names, variables of types
 ]
 # Types of ours that stand in signatures, and that nobody makes or imports by themselves.
 nitpick_ignore = [

@@ -13,6 +13,7 @@ PUBLIC = (
     "concurrent_exec.cluster",
     "concurrent_exec.comparing",
     "concurrent_exec.connect",
+    "concurrent_exec.distributed",
     "concurrent_exec.observers",
     "concurrent_exec.testing",
 )
