@@ -161,7 +161,9 @@ class BulkRun:
         given = self._options.get("concurrency")
         if isinstance(given, int):
             return str(given)
-        return "adaptive" if given is not None else str(default_concurrency(self.choice))
+        if given is not None:
+            return "adaptive"
+        return str(default_concurrency(self.choice, self._options.get("batch_mode", "disabled")))
 
     def stop(self) -> None:
         """Send nothing more, and finish what is in flight; `run` then returns.

@@ -241,7 +241,8 @@ _SENDING = [
         "--concurrency",
         metavar="N|adaptive",
         callback=_concurrency,
-        help="The most statements in flight; adaptive finds out. [default: 100, in batches 1000]",
+        help="The most statements in flight; adaptive finds out. [default: 100; "
+        "in batches 1000, of one set of replicas 3000]",
     ),
     click.option(
         "--processes",
