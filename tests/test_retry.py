@@ -129,6 +129,7 @@ def failed(
     attempts: int = 1,
     sent: bool = True,
     assume_idempotent: bool = False,
+    batch_size: int = 1,
 ) -> FailedAttempt:
     return FailedAttempt(
         statement=statement,
@@ -137,6 +138,7 @@ def failed(
         attempts=attempts,
         sent=sent,
         assume_idempotent=assume_idempotent,
+        batch_size=batch_size,
     )
 
 
@@ -321,7 +323,8 @@ def test_a_host_without_a_pool_is_known_by_type_and_text() -> None:
         assert classify(ConnectionException(text), COUNTER, sent=True) is NOT_APPLIED
         # The driver passes the text of whatever broke a connection on to all its requests.
         assert classify(ConnectionShutdown(text), COUNTER, sent=True) is MAYBE_APPLIED
-    assert classify(ConnectionException("Pool"), INSERT, sent=True) is MAYBE_APPLIED
+    for text in ("Pool", "Pool for 127.0.0.1 is full", "127.0.0.1 is shutdown"):
+        assert classify(ConnectionException(text), INSERT, sent=True) is MAYBE_APPLIED
 
 
 MODULES = ("", ".cluster", ".connection", ".pool", ".protocol", ".query", ".segment")
@@ -434,6 +437,19 @@ def test_an_idempotent_statement_is_resent_no_less(error: Any, statement: Any, s
     assert not may_if or verdict is not HOPELESS
 
 
+def test_what_a_batch_of_several_was_refused_with_says_less_of_each() -> None:
+    # A coordinator may refuse a batch half-way.
+    down = Unavailable("down")
+    assert classify(down, INSERT, sent=True) is NOT_APPLIED
+    assert classify(down, INSERT, sent=True, in_batch=True) is MAYBE_APPLIED
+    for size, again in ((1, True), (2, False)):
+        resent = may_be_resent(down, INSERT, sent=True, assume_idempotent=False, in_batch=size > 1)
+        assert resent is again
+        delay = Retry(jitter=False).delay(failed(down, batch_size=size))
+        assert delay == (0.1 if again else None)
+    assert may_be_resent(down, INSERT, sent=True, assume_idempotent=True, in_batch=True)
+
+
 # --- what a statement does ------------------------------------------------------------------
 
 
@@ -514,6 +530,8 @@ def test_a_conditional_write_by_the_word_of_scylla_driver() -> None:
         ("UPDATE t SET v = 1, c = c + %(n)s WHERE k = 1", True),
         ("UPDATE t SET c = c + f() WHERE k = 1", True),
         ("UPDATE t SET c = c +", True),
+        ('UPDATE t SET "C" = "C" + 1 WHERE k = 1', True),
+        ("UPDATE t SET s = s + {'a'}, c = c + 1 WHERE k = 1", True),
         ("BEGIN COUNTER BATCH UPDATE t SET c = c + 1 WHERE k = 1 APPLY BATCH", True),
         ("BEGIN COUNTER BATCH APPLY BATCH", True),
         ("UPDATE t SET s = s + {'a'} WHERE k = 1", False),
@@ -523,6 +541,8 @@ def test_a_conditional_write_by_the_word_of_scylla_driver() -> None:
         ('UPDATE t SET "C" = c WHERE k = 1', False),
         ("UPDATE t SET v = 'c = c + 1' WHERE k = 1 -- c = c + 1", False),
         ("UPDATE t SET v = -1 WHERE k = +1", False),
+        ("UPDATE t SET v = v, w = f(v, v + 1) WHERE k = 1", False),
+        ("UPDATE t SET v = v", False),
         ("", False),
     ],
 )
@@ -541,6 +561,10 @@ def test_a_counter_update_by_the_types_of_its_parameters() -> None:
     assert is_counter_update(prepared("INSERT", CounterColumnType))
     tags = SetType.apply_parameters([UTF8Type])
     assert not is_counter_update(prepared(text, tags, UTF8Type))
+    assert is_counter_update(
+        prepared("UPDATE t SET s = s + ?, c = c + 1 WHERE k = ?", tags, UTF8Type)
+    )
+    assert not is_counter_update(prepared(INSERT, object()))  # a type that has no name
     assert is_counter_update(prepared("UPDATE t SET c = c + 1 WHERE k = ?", UTF8Type))
 
 
@@ -549,15 +573,21 @@ def test_a_counter_batch() -> None:
     assert not is_counter_update(batch(prepared("?", UTF8Type), kind=BatchType.UNLOGGED))
 
 
-def test_the_texts_in_a_batch_can_be_seen() -> None:
+def test_the_texts_in_a_batch_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     # By a name of the driver's own; where it goes, batches are judged as those of prepared ones.
     seen = batch("INSERT INTO t (k) VALUES (1)")
     assert is_single_partition_write(seen)
     del seen._statements_and_parameters
-    seen.__class__ = type("Other", (BatchStatement,), {"__len__": lambda self: 1})
-    seen._statements_and_parameters = None
+    monkeypatch.delattr(BatchStatement, "_statements_and_parameters")
+    monkeypatch.setattr(BatchStatement, "__len__", lambda self: 1)
     assert not is_single_partition_write(seen)
     assert not is_conditional(seen)
+
+
+def test_a_text_that_is_none_says_nothing() -> None:
+    odd = SimpleNamespace(query_string=b"SELECT")
+    for judge in (is_read, is_conditional, is_counter_update, is_single_partition_write):
+        assert judge(odd) is False
 
 
 def test_idempotent_is_what_its_author_says() -> None:
@@ -581,7 +611,7 @@ def test_any_text_can_be_judged(text: str) -> None:
         assert judge(text) in (True, False)
     literal = "'" + text.replace("'", "''") + "'"
     name = '"' + text.replace('"', '""') + '"'
-    for hidden in (literal, name, f"/*{text.replace('*/', '')} */"):
+    for hidden in (literal, name, f"/*{text.replace('/', '')} */"):
         statement = f"INSERT INTO t ({hidden}) VALUES (1)"
         assert not is_conditional(statement)
         assert not is_counter_update(statement)
@@ -925,5 +955,6 @@ def test_a_profile_goes_into_a_cluster_and_comes_out_of_it() -> None:
 
 @pytest.mark.parametrize("base", ["default", EXEC_PROFILE_DEFAULT, RetryPolicy(), 3])
 def test_what_is_no_profile_is_refused(base: Any) -> None:
-    with pytest.raises(TypeError, match="base must be an ExecutionProfile or None, not"):
+    wanted = f"base must be an ExecutionProfile or None, not {type(base).__name__};"
+    with pytest.raises(TypeError, match=wanted):
         at_most_once_profile(base)
