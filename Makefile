@@ -16,6 +16,8 @@ endif
 DEMO_ARGS ?=
 PERF_ARGS ?=
 PYTEST_ARGS ?=
+# Those of tests/mutants.toml that "make mutants" tries; all by default.
+ROOMS ?=
 # Seconds that one test may take at its full size.
 PROOF_TIMEOUT ?= 1800
 
@@ -41,8 +43,8 @@ endif
 # little more than half as long. The output of each comes whole when it has ended.
 AT_ONCE := $(MAKE) --no-print-directory --jobs --output-sync=target NO_STEPS=1
 
-.PHONY: help demo test test-oldest proof perf lint types format docs site constraints release audit \
-	clean FORCE \
+.PHONY: help demo test test-oldest proof mutants coverage perf lint types format docs site constraints \
+	release audit clean FORCE \
 	check-tools check-python check-cassandra check-go $(TESTS) $(OLDEST) $(PROOFS) $(PERFS) $(TYPES)
 
 help: ## list these targets
@@ -71,11 +73,27 @@ $(OLDEST): test-oldest-%: .venv/oldest-%/complete
 		tests/direct tests/integration tests/test_properties.py -k 'direct or test_ways' \
 		$(PYTEST_ARGS)
 
-proof: check-tools check-go test-oldest $(PROOFS) ## run the same proofs on both drivers at full size
+proof: check-tools check-go test-oldest mutants $(PROOFS) ## run the same proofs on both drivers at full size
 
 $(PROOFS): proof-%: .venv/%/complete
 	CONCURRENT_EXEC_PROOF=1 .venv/$*/bin/python -m pytest --timeout=$(PROOF_TIMEOUT) \
 		$(PYTEST_ARGS) $(wildcard tests/proof)
+
+mutants: .venv/mutants/complete ## break each decision in the code, and see a test notice (ROOMS="retry pacing")
+	.venv/mutants/bin/python -m tests.mutants $(ROOMS)
+
+# Both drivers' runs count together: some of the package is there for one of them.
+coverage: check-tools check-go $(VENVS) ## run all tests, and tabulate how much of the package they ran (DRIVERS=cassandra)
+	rm -rf .coverage
+	mkdir .coverage
+	for driver in $(DRIVERS); do \
+		.venv/$$driver/bin/python -m coverage run -m pytest \
+			-o cache_dir=.pytest_cache/$$driver $(PYTEST_ARGS) || exit 1; \
+	done
+	.venv/$(firstword $(DRIVERS))/bin/coverage combine --quiet
+	.venv/$(firstword $(DRIVERS))/bin/coverage json --quiet -o .coverage/report.json
+	.venv/$(firstword $(DRIVERS))/bin/coverage report
+	.venv/$(firstword $(DRIVERS))/bin/python -m tests.covered .coverage/report.json
 
 perf: check-tools check-go $(PERFS) ## measure the ways beside each other, draw and tabulate (PERF_ARGS=--quick)
 	.venv/cassandra/bin/python -m perf.report $(PERF_ARGS)
@@ -161,7 +179,8 @@ audit: check-python ## look for known flaws of everything that CI installs
 	done
 
 clean: ## remove all that make and the tools have made
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/made *.egg-info
+	rm -rf .venv .coverage .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache build dist docs/made
+	rm -rf *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # "complete" comes last: what was stopped half-way is not taken for an environment, but made anew.
@@ -186,6 +205,17 @@ $(OLDEST_VENVS): .venv/oldest-%/complete: setup.cfg setup.py constraints/%.txt .
 		--constraint .venv/oldest-$*/constraints.txt \
 		--use-pep517 --no-build-isolation --editable '.[$*,$(EXTRAS)]'
 	.venv/oldest-$*/bin/python -m pip check
+	touch $@
+
+# With scylla-driver, because some of what is tried is there for it alone, and nothing for the other.
+.venv/mutants/complete: setup.cfg setup.py constraints/mutants.txt .venv/interpreter
+	rm -rf .venv/mutants
+	$(PYTHON) -m venv .venv/mutants
+	.venv/mutants/bin/python -m pip install --quiet --constraint constraints/mutants.txt setuptools
+	.venv/mutants/bin/python -m pip install --quiet --constraint constraints/mutants.txt \
+		--use-pep517 --no-build-isolation --editable '.[scylla]' \
+		hypothesis mutmut pytest pytest-timeout
+	.venv/mutants/bin/python -m pip check
 	touch $@
 
 # What an environment is bound to besides its list of packages: the interpreter and the place.

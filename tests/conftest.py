@@ -13,7 +13,7 @@ import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
 from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.query import dict_factory
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from concurrent_exec.cluster import ClusterError, LocalCassandra, cassandra_jars
 from concurrent_exec.connect import ConnectionOptions, connect
@@ -31,6 +31,12 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("test")
+settings.register_profile(
+    "mutants",  # whether something fails is all that mutation testing asks, and asks it very often
+    settings.get_profile("test"),
+    max_examples=50,
+    phases=[Phase.explicit, Phase.generate],
+)
 
 OWN_CLUSTER = bool(os.environ.get("CONCURRENT_EXEC_CONTACT_POINTS"))
 """Whether the tests run against a cluster of the user's own."""
