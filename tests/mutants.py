@@ -70,7 +70,7 @@ class Explanation:
 
 
 def prepare(name: str, room: dict[str, Any]) -> Path:
-    """Make the folder in which mutmut works on one room, and return it."""
+    """Make the folder in which mutmut works on a room, and return it."""
     folder = ROOT / ".mutants" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -78,12 +78,11 @@ def prepare(name: str, room: dict[str, Any]) -> Path:
         (folder / entry).symlink_to(ROOT / entry)
     settings = configparser.ConfigParser(interpolation=None)
     settings.read(ROOT / "setup.cfg")
-    settings["mutmut"] |= {
-        "only_mutate": "\n".join(room["mutate"]),
-        "do_not_mutate": "\n".join(room.get("left_out", [])),
-        "pytest_add_cli_args_test_selection": "\n".join([*room["tests"], *room.get("options", [])]),
-        "also_copy": "\n".join(COPIED),
-    }
+    settings["mutmut"].update(
+        only_mutate="\n".join(room["mutate"]),
+        pytest_add_cli_args_test_selection="\n".join([*room["tests"], *room.get("options", [])]),
+        also_copy="\n".join(COPIED),
+    )
     with (folder / "setup.cfg").open("w") as file:
         settings.write(file)
     return folder
@@ -132,12 +131,15 @@ def main() -> int:
     table, unexplained = [], 0
     for name in sys.argv[1:] or rooms:
         folder = prepare(name, rooms[name])
-        subprocess.run(
-            # One at a time: many of the tests are of threads.
-            [sys.executable, "-m", "mutmut", "run", "--max-children", "1"],
-            cwd=folder,
-            check=True,
-        )
+        print(f"{name}: under way in {folder / 'log'}", flush=True)
+        with (folder / "log").open("w") as log:
+            subprocess.run(
+                # One at a time: many of the tests are of threads.
+                [sys.executable, "-m", "mutmut", "run", "--max-children", "1"],
+                cwd=folder,
+                check=True,
+                stdout=log,
+            )
         found = verdicts(folder)
         known = list(explained(found.left, explanations))
         unexplained += known.count(False)

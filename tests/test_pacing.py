@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -325,6 +325,162 @@ def test_one_thread_tells_it_after_the_other() -> None:
         Halting.may_go_on.set()
     first.join()
     second.join()
+
+
+# --- the limit, on servers without chance ---------------------------------------------------
+
+Serve = Callable[[int, int], tuple[float, Outcome]]
+"""From statements in flight, and the number of the attempt, its seconds and outcome."""
+
+
+def busy(rate: float) -> Serve:
+    """Answer in 10 ms, but no more than `rate` a second."""
+    return lambda in_flight, _: (max(0.01, in_flight / rate), "success")
+
+
+def course(limiter: AdaptiveConcurrency, serve: Serve, answers: int) -> str:
+    """Return at what limits it stays, and for how many answers: "20:100 40:141" and so on."""
+    stays: list[tuple[int, int]] = []
+    for number in range(answers):
+        seconds, outcome = serve(limiter.limit, number)
+        feed(limiter, 1, seconds=seconds, outcome=outcome)
+        before, so_long = stays[-1] if stays else (0, 0)
+        if before == limiter.limit:
+            stays[-1] = before, so_long + 1
+        else:
+            stays.append((limiter.limit, 1))
+    return " ".join(f"{limit}:{so_long}" for limit, so_long in stays if so_long > 1)
+
+
+# What the formulas of docs/pacing.md and the constants of the module come to. Whoever changes how
+# it decides sees here what that changes, and takes it over after a look at the sweep.
+COURSES: dict[str, tuple[dict[str, int], Serve, int, str]] = {
+    "a server that is never busy": (
+        {},
+        busy(10**6),
+        13000,
+        """
+        20:100 40:141 80:241 160:481 320:961 640:1921 1000:3000 800:2601 1000:2381
+        """,
+    ),
+    "a server that is busy from 100 on": (
+        {},
+        busy(10_000),
+        7000,
+        """
+        20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 100:322 124:372 98:321
+        122:366 97:317 122:366 98:319 122:366 98:319 122:366 98:319 122:366 97:258
+        """,
+    ),
+    "a server that refuses beyond 150": (
+        {},
+        lambda n, _: (0.01, "success" if n <= 150 else "overload"),
+        9000,
+        """
+        20:100 40:141 80:241 78:313 134:402 108:351 138:414 112:363 142:2130 120:383 151:5
+        75:302 130:391 133:399 108:350 137:2055 116:300
+        """,
+    ),
+    "a server that thrashes beyond 150": (
+        {"initial": 600},
+        lambda n, _: (max(0.01, n / 10_000) if n <= 150 else (n / 150) ** 3 / 10, "success"),
+        30000,
+        """
+        600:1200 1000:3000 537:2075 671:2013 455:1582 482:1446 386:1255 409:1227 327:1064
+        347:1041 277:902 294:882 235:765 249:747 199:648 211:633 169:550 179:537 143:466
+        152:330 76:305 91:273 78:248 111:333 98:308 123:369 98:320 123:369 98:320 122:366
+        98:319 122:366 98:319 122:366 97:317 122:366 98:319 123:369 98:320 122:366 98:109
+        """,
+    ),
+    "a server that is slow for a while": (
+        {},
+        lambda n, i: (max(0.01, n / 10_000) * (30 if 5_000 < i < 8_000 else 1), "success"),
+        12000,
+        """
+        20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 100:322 124:372 98:321
+        122:366 97:317 122:366 98:319 122:156 52:143 121:155 27:142 121:363 61:244 162:486
+        138:439 171:513 135:442 143:429 114:372 141:423 111:364 136:408 108:353 132:396
+        104:341 129:387 101:87
+        """,
+    ),
+    "a way that becomes ten times longer": (
+        {},
+        lambda n, i: (max(0.01 if i < 2_000 else 0.1, n / 5_000), "success"),
+        14000,
+        """
+        20:100 40:141 80:240 45:181 56:168 46:157 60:180 50:161 62:186 49:163 61:183 49:112
+        65:133 60:125 16:111 60:181 74:222 68:211 97:291 89:276 128:384 117:363 167:501
+        153:474 219:657 201:622 287:861 263:814 376:1128 344:1065 493:1479 451:1396
+        """,
+    ),
+    "a server that loses capacity": (
+        {},
+        lambda n, i: (max(0.01, n / (10_000 if i < 4_000 else 2_000)), "success"),
+        16000,
+        """
+        20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 100:322 124:372 98:321
+        122:366 97:317 130:338 103:330 127:331 28:228 127:381 102:332 125:375 99:324 122:366
+        60:243 114:342 55:225 104:312 50:205 95:285 45:196 86:258 41:187 79:237 38:180 72:216
+        35:173 67:201 33:168 63:189 31:164 60:180 29:161 56:168 28:157 53:159 26:154 50:150
+        24:151 47:147 23:148 44:144 22:145 41:141 20:142 39:139 31:140 38:138 30:139 36:136
+        29:137 35:135 28:136 34:134 27:135 33:133 26:134 32:132 26:133 31:131 25:81
+        """,
+    ),
+    "narrow bounds": (
+        {"initial": 10, "min": 8, "max": 40},
+        busy(10**6),
+        4000,
+        """
+        10:100 20:121 40:140 32:141 40:140 32:141 40:740 32:141 40:740 32:141 40:740 32:141
+        40:511
+        """,
+    ),
+    "few overloads": (
+        {},
+        lambda n, i: (max(0.01, n / 10_000), "success" if i % 25 else "overload"),
+        6000,
+        """
+        20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 99:320 124:372 98:321
+        123:369 98:320 122:366 98:319 122:366 98:319 122:327
+        """,
+    ),
+    "more than few": (
+        {"initial": 200, "min": 3},
+        lambda n, i: (0.01, "success" if i % 12 else "overload"),
+        3000,
+        """
+        200:96 100:108 50:108 25:108 12:108 6:108 3:107 3:306 4:18 3:205 4:11 3:205 4:11 3:205
+        4:11 3:205 4:11 3:205 4:11 3:205 4:11 3:205 4:11 3:205 4:11 3:204
+        """,
+    ),
+    "a cliff that comes up": (
+        {},
+        lambda n, i: (0.01 * max(1, n / 100 if i < 4_000 else (n / 60) ** 5), "success"),
+        12000,
+        """
+        20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 100:322 124:372 98:321
+        122:366 97:211 130:159 60:251 72:216 30:173 57:171 49:158 70:210 32:171 62:186 52:167
+        65:195 45:166 55:165 47:156 67:201 51:170 54:162 43:155 58:174 53:165 76:228 56:189
+        59:177 48:160 64:192 50:165 59:177 50:160 72:216 33:173 59:177 50:160 72:216 53:179
+        56:168 45:157 60:180 55:171 78:234 58:195 61:183 49:122
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_its_course_on_a_server_without_chance(name: str) -> None:
+    options, serve, answers, wanted = COURSES[name]
+    assert course(AdaptiveConcurrency(**options), serve, answers) == " ".join(wanted.split())
+
+
+def test_an_application_that_wants_little_teaches_nothing() -> None:
+    limiter = AdaptiveConcurrency(initial=40)
+    feed(limiter, 5_000, in_flight=19)
+    assert limiter.limit == 40
+    feed(limiter, 100, in_flight=20)  # half of it is enough
+    feed(limiter, 40)
+    assert limiter.limit == 80
 
 
 # --- the limit, on drawn servers ------------------------------------------------------------
