@@ -302,8 +302,9 @@ def test_several_threads_may_tell_it() -> None:
 class Halting(float):
     """A number whose addition halts half-way until it may go on."""
 
-    halted = threading.Event()
-    may_go_on = threading.Event()
+    def __init__(self, value: float) -> None:
+        self.halted = threading.Event()
+        self.may_go_on = threading.Event()
 
     def __radd__(self, other: float) -> float:
         self.halted.set()
@@ -313,16 +314,17 @@ class Halting(float):
 
 def test_one_thread_tells_it_after_the_other() -> None:
     limiter = AdaptiveConcurrency()
-    first = threading.Thread(target=feed, args=(limiter, 1), kwargs={"seconds": Halting(0.1)})
+    halting = Halting(0.1)
+    first = threading.Thread(target=feed, args=(limiter, 1), kwargs={"seconds": halting})
     second = threading.Thread(target=feed, args=(limiter, 1))
     first.start()
     try:
-        assert Halting.halted.wait(30)
+        assert halting.halted.wait(30)
         second.start()
         second.join(0.1)
         assert second.is_alive()
     finally:
-        Halting.may_go_on.set()
+        halting.may_go_on.set()
     first.join()
     second.join()
 
