@@ -1,0 +1,123 @@
+"""Records that failed, read again from the file that was written of them, mended or not."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concurrent_exec.bulk import FailedSource
+from concurrent_exec.bulk.records import NoRecordsError
+
+
+def written(folder: Path, *lines: Any) -> FailedSource:
+    file = folder / "failed"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    file.write_text("".join(f"{text}\n" for text in texts))
+    return FailedSource(file)
+
+
+def failed(record: Any, **other: Any) -> dict[str, Any]:
+    return {"source": "x.csv", "place": 7, "record": record, "input": "text", **other}
+
+
+def test_records_come_as_they_were_with_their_source_and_place(tmp_path: Path) -> None:
+    source = written(
+        tmp_path,
+        failed({"id": "1", "v": "a"}),
+        failed({"id": "2", "v": "b"}, place=9),
+        failed({"id": 3, "v": 1.25}, source="y.jsonl", input="json"),
+    )
+    assert source.columns == ["id", "v"]
+    first, second = source.chunks()
+    assert (first.source, first.first, first.count, first.kind) == ("x.csv", 0, 2, "text")
+    assert (list(first.ordinals), list(first.places)) == ([0, 1], [7, 9])
+    assert first.columns == {"id": ["1", "2"], "v": ["a", "b"]}
+    assert first.named
+    assert (second.source, second.first, second.count, second.kind) == ("y.jsonl", 2, 1, "json")
+    assert second.columns == {"id": [3], "v": [Decimal("1.25")]}
+    assert source.bytes_read == source.total_bytes == source.path.stat().st_size
+    assert source.total_records is None
+
+
+def test_records_without_names_have_places(tmp_path: Path) -> None:
+    source = written(tmp_path, failed(["1", "a"]), failed(["2", "b"]))
+    assert source.columns == 2
+    (chunk,) = source.chunks()
+    assert not chunk.named
+    assert chunk.columns == {"0": ["1", "2"], "1": ["a", "b"]}
+
+
+def test_columns_are_those_that_any_record_has(tmp_path: Path) -> None:
+    source = written(tmp_path, failed({"id": "1"}), failed({"v": "b", "id": "2"}))
+    assert source.columns == ["id", "v"]
+    assert [dict(chunk.columns) for chunk in source.chunks()] == [
+        {"id": ["1"]},
+        {"v": ["b"], "id": ["2"]},
+    ]
+
+
+def test_a_text_that_was_mended_into_a_number_is_one(tmp_path: Path) -> None:
+    (chunk,) = written(tmp_path, failed({"id": 1, "v": "a"})).chunks()
+    assert chunk.kind == "json"
+
+
+def test_it_goes_on_where_it_is_told_to(tmp_path: Path) -> None:
+    source = written(tmp_path, *[failed({"id": str(number)}) for number in range(2_500)])
+    chunks = list(source.chunks())
+    assert [(chunk.first, chunk.count) for chunk in chunks] == [
+        (0, 1_000),
+        (1_000, 1_000),
+        (2_000, 500),
+    ]
+    (rest,) = source.chunks(start=2_499)
+    assert (rest.first, rest.columns) == (2_499, {"id": ["2499"]})
+    assert list(source.chunks(start=2_500)) == []
+
+
+def test_what_could_not_be_parsed_is_rejected_again(tmp_path: Path) -> None:
+    source = written(
+        tmp_path,
+        failed(["1", "2", "3"], error="ParseError", message="has 3 fields, not 2"),
+        failed("{not JSON", place=8),
+        "no JSON at all",
+        "[1, 2]",
+        {"place": 3},
+        failed({"id": "1"}),
+    )
+    chunks = list(source.chunks())
+    rejected = [each for chunk in chunks for each in chunk.rejected]
+    assert [(each.ordinal, each.place, each.record, each.message) for each in rejected] == [
+        (0, 7, ["1", "2", "3"], "has 3 fields, not 2"),
+        (1, 8, "{not JSON", "is no record"),
+        (2, 3, "no JSON at all", "is no line of a failed file"),
+        (3, 4, "[1, 2]", "is no line of a failed file"),
+        (4, 5, '{"place": 3}', "is no line of a failed file"),
+    ]
+    assert {each.kind for each in rejected} == {"ParseError"}
+    assert [each.source for each in rejected] == ["x.csv", "x.csv", "", "", ""]
+    assert source.columns == ["id"]
+    assert sum(chunk.count for chunk in chunks) == 6
+    assert chunks[-1].columns == {"id": ["1"]}
+
+
+def test_a_file_without_a_record_that_can_be_taken_is_refused(tmp_path: Path) -> None:
+    for lines in ((), ("no JSON",)):
+        source = written(tmp_path, *lines)
+        with pytest.raises(NoRecordsError, match="failed: has no records that can be taken again"):
+            _ = source.columns
+
+
+def test_another_content_is_another_input(tmp_path: Path) -> None:
+    first = written(tmp_path, failed({"id": "1"})).fingerprint()
+    assert first["file"] == str(tmp_path / "failed")
+    assert written(tmp_path, failed({"id": "1"})).fingerprint() == first
+    assert written(tmp_path, failed({"id": "2"})).fingerprint() != first
+
+
+def test_a_file_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        FailedSource(tmp_path / "none")
