@@ -13,6 +13,7 @@ from cassandra import OperationTimedOut
 
 from concurrent_exec.model import FailedAttempt, Sending
 from concurrent_exec.run import Gate, Job, Submissions
+from concurrent_exec.run.lane import Lane
 from concurrent_exec.run.submissions import SubmittedJob
 from concurrent_exec.run.work import succeed_all
 from concurrent_exec.testing import VirtualClock
@@ -51,10 +52,26 @@ class Noted:
         self.heard.append(("retried", job.attempts, error, delay))
 
     def settled(self, job: Job, success: bool, value: Any) -> None:
-        self.heard.append(("settled", job.attempts, success, value))
+        self.heard.append(("settled", job.attempts, success, value, job.errors))
 
     def tell(self, *, wait: bool = False) -> None:
         self.heard.append(("told", wait))
+
+
+class Queue(Submissions):
+    """Notes what was asked of it, and may have come to its end."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate)
+        self.waits: list[tuple[Job, float]] = []
+        self.end: BaseException | None = None
+
+    def may_wait(self, job: Job, delay: float) -> bool:
+        self.waits.append((job, delay))
+        return super().may_wait(job, delay)
+
+    def refusal(self, job: Job) -> BaseException | None:
+        return self.end or super().refusal(job)
 
 
 class World:
@@ -64,7 +81,7 @@ class World:
         self.clock = VirtualClock()
         self.launches: list[float] = []
         self.gate = Gate(limit, clock=self.clock, find_launch=lambda: self.launch)
-        self.queue = Submissions(self.gate)
+        self.queue = Queue(self.gate)
         self.policy = Scripted(self.gate, *delays)
         self.watch = Noted()
 
@@ -163,11 +180,16 @@ def test_what_is_sent_again_at_once_comes_before_what_is_new() -> None:
     assert world.is_idle()
 
 
-def test_what_rests_comes_back_at_its_time() -> None:
+def test_what_rests_comes_back_at_its_time(caplog: pytest.LogCaptureFixture) -> None:
     world = World(0.5, 2)
     future = world.submit().future
     errors = [ValueError(), KeyError()]
-    world.send().fail(errors[0])
+    job = world.send()
+    job.fail(errors[0])
+    assert world.policy.asked[0].sent
+    assert world.queue.waits == [(job, 0.5)]
+    del job
+    world.queue.waits.clear()
     assert (world.gate.in_flight, world.gate.telling) == (0, 0)
     assert (world.queue.queued(), world.queue.waiting()) == (0, 1)
     assert world.gate.waiting_for_retry() == 1
@@ -183,13 +205,18 @@ def test_what_rests_comes_back_at_its_time() -> None:
     last = world.send()
     assert last.errors == tuple(errors)
     assert last.attempts == 3
+    last.batch_size = 4
+    failure = last.failure()
+    assert (failure.attempts, failure.errors, failure.batch_size) == (3, tuple(errors), 4)
     last.succeed("rows")
     assert future.result(0) == "rows"
     assert world.is_idle()
+    assert not caplog.records
+    world.queue.waits.clear()
     kept = weakref.ref(world.queue)
     del last, future
     assert world.gate.take(1) == []
-    world.queue = Submissions(world.gate)
+    world.queue = Queue(world.gate)
     gc.collect()
     assert kept() is None
 
@@ -203,6 +230,7 @@ def test_what_the_strategy_sends_again_asks_no_policy() -> None:
     job.fail(error, again=True)
     assert world.policy.asked == []
     assert world.watch.heard == [("retried", 1, error, 0), ("told", True)]
+    assert world.queue.waits == [(job, 0)]
     again = world.send()
     assert again.errors == (error,)
     again.succeed("rows")
@@ -233,6 +261,7 @@ def test_a_policy_at_fault_is_logged_and_the_statement_fails(
     assert future.exception(0) is error
     assert world.is_idle()
     (record,) = caplog.records
+    assert record.message == "a retry policy or limiter raised"
     assert record.exc_info is not None
     trouble = record.exc_info[1]
     assert trouble is not None
@@ -262,7 +291,7 @@ def test_what_waits_is_given_up_with_its_last_error(rests: bool) -> None:
         removed, told = world.queue.remove_all()
     assert removed == [new]
     assert not world.gate.is_idle()
-    assert world.watch.heard == [("settled", 2, False, errors[1])]
+    assert world.watch.heard == [("settled", 2, False, errors[1], (errors[0],))]
     (callback,) = told
     assert callback is not None
     callback()
@@ -299,6 +328,24 @@ def test_a_limiter_is_told_of_an_attempt_that_is_sent_again() -> None:
     assert world.is_idle()
 
 
+def test_nothing_is_idle_while_a_limiter_is_told() -> None:
+    class Asking(Told):
+        def settled(self, **told: Any) -> None:
+            idle.append(world.gate.is_idle())
+
+    idle: list[bool] = []
+    world = World(limit=Asking())
+    for retry in (False, True):
+        world.submit(retry=retry)
+        job = world.send()
+        world.gate.telling = 1  # as of another
+        job.succeed("rows")
+        assert world.gate.telling == 1
+        world.gate.told()
+    assert idle == [False, False]
+    assert world.is_idle()
+
+
 def test_a_watch_is_told_of_each_step() -> None:
     world = World(0.5)
     world.gate.notes_sending = True
@@ -314,7 +361,7 @@ def test_a_watch_is_told_of_each_step() -> None:
         ("retried", 1, error, 0.5),
         ("told", True),
         ("started", 2),
-        ("settled", 2, True, "rows"),
+        ("settled", 2, True, "rows", (error,)),
         ("told", True),
     ]
 
@@ -324,7 +371,7 @@ def test_a_watch_is_told_of_a_failure() -> None:
     world.submit(watched=True)
     error = ValueError()
     world.send().fail(error)
-    assert world.watch.heard == [("settled", 1, False, error), ("told", True)]
+    assert world.watch.heard == [("settled", 1, False, error, ()), ("told", True)]
 
 
 def test_what_was_submitted_is_not_recalled_once_it_runs() -> None:
@@ -338,10 +385,34 @@ def test_what_was_submitted_is_not_recalled_once_it_runs() -> None:
     assert future.result(0) == "rows"
 
 
-def test_several_succeed_at_once() -> None:
+def test_what_was_taken_is_recalled_when_it_is_not_wanted_any_more() -> None:
+    world = World(0)
+    future = world.submit().future
+    job = world.send()
+    job.attempts = 3
+    world.queue.end = KeyError()
+    assert world.queue.recall(job)
+    assert job.attempts == 2  # as if it had never been started
+    assert future.exception(0) is world.queue.end
+    assert world.policy.asked == []
+    assert world.gate.errors.counts(0) == ()  # nothing went wrong
+    assert world.is_idle()
+
+
+def test_of_a_new_one_nothing_is_known() -> None:
+    world = World()
+    lane = Lane()
+    job = Job(world.queue, 7, "s", (1,), Sending({}, None, False), lane)
+    assert (job.index, job.statement, job.parameters, job.lane) == (7, "s", (1,), lane)
+    assert (job.attempts, job.in_flight, job.errors, job.batch_size) == (0, 0, (), 1)
+    assert job.timestamp is None
+    assert job.sent_at is None
+
+
+def test_several_succeed_at_once(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     other = Submissions(world.gate)
-    futures = [world.submit(watched=True).future for _ in range(2)]
+    futures = [world.submit(retry=False, watched=True).future for _ in range(2)]
     with world.gate.lock:
         futures.append(other.add("other", None, Sending({}, None, False)).future)
     jobs = world.gate.take(1) + world.gate.take(1) + world.gate.take(1)
@@ -353,7 +424,8 @@ def test_several_succeed_at_once() -> None:
     world.watch.heard.clear()
     ticket = world.gate.idle.ticket()
     succeed_all([])
-    succeed_all([(job, number) for number, job in enumerate(jobs)])
+    succeed_all([(job, number) for number, job in enumerate(jobs)] + [(jobs[0], "late")])
+    succeed_all([(jobs[0], "later")])
     values = {job: number for number, job in enumerate(jobs)}
     for job in jobs:
         future = cast(SubmittedJob, job).future
@@ -364,7 +436,8 @@ def test_several_succeed_at_once() -> None:
     assert world.is_idle()
     assert ticket.acquire(blocking=False)
     assert all(future.done() for future in futures)
-    assert world.watch.heard == [("settled", 1, True, 0), ("told", True)]
+    assert not caplog.records
+    assert world.watch.heard == [("settled", 1, True, 0, ()), ("told", True)]
 
 
 def test_what_a_callback_of_a_future_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
