@@ -375,6 +375,19 @@ class TestMemory:
         (cgroup / "pod" / "memory.current").write_text(f"{800 * MIB}\n")
         (cgroup / "pod" / "memory.stat").write_text(f"anon 1\ninactive_file {300 * MIB}\n")
         assert available_memory(proc, cgroup) == 500 * MIB
+        (cgroup / "pod" / "memory.stat").write_text("anon 1\n")  # nothing to reclaim
+        assert available_memory(proc, cgroup) == 200 * MIB
+        (cgroup / "pod" / "memory.stat").unlink()
+        assert available_memory(proc, cgroup) == 200 * MIB
+        (cgroup / "pod" / "memory.current").write_text(f"{1200 * MIB}\n")
+        assert available_memory(proc, cgroup) == 0
+        (proc / "self" / "cgroup").write_text("4:memory:/pod\n")  # not of version 2
+        assert available_memory(proc, cgroup) == 4000 * MIB
+
+    def test_a_kernel_that_does_not_tell_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "meminfo").write_text("MemTotal: 9 kB\n")
+        with pytest.raises(ClusterError, match="MemAvailable"):
+            available_memory(tmp_path, tmp_path)
 
 
 class TestPorts:
