@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from concurrent_exec import CallbackExecutor
 from concurrent_exec.model import Limiter, Outcome
 from concurrent_exec.pacing import AdaptiveConcurrency, Rate
-from concurrent_exec.pacing._window import Measurement, Window
+from concurrent_exec.pacing._window import Measurement, Window, elasticity
 from concurrent_exec.testing import Reply, ScriptedSession, VirtualClock
 from tests.conftest import PROOF
 from tests.queueing import (
@@ -178,6 +178,14 @@ def test_a_clock_that_was_read_before_anothers_brings_nothing() -> None:
     assert rate.take(5.11)
 
 
+def test_an_idle_bucket_fills_up_to_its_burst_and_no_further() -> None:
+    for per_second in (0.5, 10.0):
+        rate = Rate(per_second, 3)
+        for now in (100.0, 1000.0, 1100.0):
+            assert [rate.take(now) for _ in range(5)] == [True, True, True, False, False]
+            assert rate.wait(now) == pytest.approx(1 / per_second)
+
+
 # --- the limit, by itself -------------------------------------------------------------------
 
 
@@ -277,6 +285,15 @@ def test_failures_are_no_throughput() -> None:
     assert window.measure().seconds == pytest.approx(0.5 / 0.75)
 
 
+def test_levels_that_are_as_good_as_the_same_say_nothing_of_each_other() -> None:
+    slow, fast = Measurement(100.0, 1_000.0), Measurement(100.5, 2_000.0)
+    assert elasticity(slow, fast) == 0
+    assert elasticity(slow, Measurement(200.0, 2_000.0)) == pytest.approx(1)
+    assert elasticity(slow, Measurement(200.0, 1_000.0)) == 0
+    assert elasticity(slow, Measurement(50.0, 2_000.0)) == pytest.approx(-1)
+    assert Measurement(7.0, 0.0).seconds == inf
+
+
 def test_several_threads_may_tell_it() -> None:
     limiter = AdaptiveConcurrency(initial=20, min=5, max=100)
     errors: list[BaseException] = []
@@ -372,6 +389,16 @@ COURSES: dict[str, tuple[dict[str, int], Serve, int, str]] = {
         """
         20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 100:322 124:372 98:321
         122:366 97:317 122:366 98:319 122:366 98:319 122:366 98:319 122:366 97:258
+        """,
+    ),
+    "a server that is busy with a single one": (
+        {"initial": 4},
+        busy(100),
+        4000,
+        """
+        4:100 8:108 4:109 5:105 4:205 3:105 4:104 3:105 4:104 3:105 4:104 3:105 4:104 3:105
+        4:104 3:105 4:104 3:105 4:104 3:105 4:104 3:105 4:104 3:105 4:104 3:105 4:104 2:105
+        3:103 2:104 3:103 2:104 3:103 2:104 3:103 2:104 3:103 2:35
         """,
     ),
     "a server that refuses beyond 150": (
