@@ -294,6 +294,19 @@ def test_levels_that_are_as_good_as_the_same_say_nothing_of_each_other() -> None
     assert Measurement(7.0, 0.0).seconds == inf
 
 
+def test_a_window_may_be_short() -> None:
+    window = Window(2)
+    assert [window.add(0.1, 3, True) for _ in range(2)] == [False, True]
+    assert window.measure() == Measurement(3, pytest.approx(30))
+
+
+def test_a_server_may_be_very_slow() -> None:
+    limiter = AdaptiveConcurrency()
+    feed(limiter, 100, seconds=100.0)
+    feed(limiter, 20, seconds=100.0)
+    assert limiter.limit == 40
+
+
 def test_several_threads_may_tell_it() -> None:
     limiter = AdaptiveConcurrency(initial=20, min=5, max=100)
     errors: list[BaseException] = []
@@ -453,6 +466,19 @@ COURSES: dict[str, tuple[dict[str, int], Serve, int, str]] = {
         35:173 67:201 33:168 63:189 31:164 60:180 29:161 56:168 28:157 53:159 26:154 50:150
         24:151 47:147 23:148 44:144 22:145 41:141 20:142 39:139 31:140 38:138 30:139 36:136
         29:137 35:135 28:136 34:134 27:135 33:133 26:134 32:132 26:133 31:131 25:81
+        """,
+    ),
+    "a server that becomes slow, where no far lower level is allowed": (
+        {"initial": 12, "min": 8, "max": 40},
+        lambda n, i: (max(0.01, n / 1_000) * (30 if i > 2_000 else 1), "success"),
+        4000,
+        """
+        12:100 24:124 11:125 13:113 11:114 13:113 10:114 13:113 10:114 12:112 10:113 12:112
+        9:113 12:112 10:113 12:112 10:113 12:63 8:33 13:33 12:34 15:35 12:36 14:34 8:35 15:35
+        12:36 15:35 12:36 15:35 8:36 15:35 12:36 15:35 12:36 15:35 8:36 15:35 12:36 15:35
+        12:36 15:35 8:36 15:35 13:36 16:36 12:37 15:35 8:36 15:35 13:36 16:36 13:37 15:35 8:36
+        16:36 13:37 16:36 13:37 16:36 8:37 16:36 13:37 16:36 13:37 16:36 8:37 16:36 13:37
+        16:36 13:37 16:4
         """,
     ),
     "narrow bounds": (
