@@ -34,10 +34,6 @@ class Ceiling:
         self._level = level
         self._rounds = 0.0
 
-    def lift(self) -> None:
-        """Forget it: the level was not to blame."""
-        self._level = inf
-
     def passed(self, rounds: float) -> None:
         """Note that so many round trips have passed."""
         self._rounds += rounds
