@@ -239,6 +239,16 @@ def test_it_halves_once_for_all_that_fail_together() -> None:
     assert limiter.limit == 100
 
 
+def test_the_ceiling_is_no_lower_than_half_of_the_limit_that_was() -> None:
+    limiter = AdaptiveConcurrency(initial=100)
+    feed(limiter, 5, in_flight=10, outcome="overload")  # it was not for what is in flight
+    limits = [limiter.limit]
+    for _ in range(600):
+        feed(limiter, 1)
+        limits.append(limiter.limit)
+    assert (limits[0], max(limits)) == (42, 44)
+
+
 def test_what_fails_late_is_no_news() -> None:
     limiter = AdaptiveConcurrency(initial=400)
     for _ in range(40):
@@ -480,6 +490,20 @@ COURSES: dict[str, tuple[dict[str, int], Serve, int, str]] = {
         12:36 15:35 8:36 15:35 13:36 16:36 12:37 15:35 8:36 15:35 13:36 16:36 13:37 15:35 8:36
         16:36 13:37 16:36 13:37 16:36 8:37 16:36 13:37 16:36 13:37 16:36 8:37 16:36 13:37
         16:36 13:37 16:4
+        """,
+    ),
+    "a server that is slower for good": (
+        {},
+        lambda n, i: (max(0.01, n / 10_000) * (5 if i >= 3_000 else 1), "success"),
+        30000,
+        """
+        20:100 40:141 80:241 160:480 89:339 112:336 92:297 121:363 100:322 124:372 53:231
+        128:384 112:353 139:396 110:360 135:351 106:306 131:341 29:213 131:393 65:262 148:444
+        126:401 156:468 123:403 151:453 119:390 147:441 70:288 153:459 129:412 160:480 126:413
+        156:468 77:311 163:489 136:436 168:504 133:435 163:489 78:320 165:495 136:438 169:507
+        133:436 164:492 78:321 166:498 137:441 170:510 134:439 165:495 79:324 166:498 137:441
+        170:510 134:439 165:495 79:324 166:498 137:441 170:510 134:439 165:495 130:426 160:480
+        126:413 155:465 122:400 151:453 119:204
         """,
     ),
     "narrow bounds": (
