@@ -376,6 +376,7 @@ class TestCqlshrc:
             ("[ssl]\nvalidate = false\n", "verification"),
             (f"{SECRET}\n", "INI file"),
             ("[authentication]\ncredentials = none\n", "can't be read"),
+            ("[authentication]\ncredentials = cqlshrc\n", "must have a section"),
         ],
     )
     def test_what_it_can_not_have(self, tmp_path: Path, text: str, problem: str) -> None:

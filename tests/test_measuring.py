@@ -6,6 +6,7 @@ import math
 import time
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +202,15 @@ def test_peak_memory_is_what_was_held_meanwhile() -> None:
         assert second.bytes() < most - 60_000_000
     else:
         assert second.bytes() >= most
+
+
+def test_where_the_measure_can_not_start_anew_it_is_that_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(self: Path, text: str) -> int:
+        raise PermissionError(self)
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    memory = PeakMemory()
+    assert not memory.is_own
+    assert memory.bytes() > 1_000_000

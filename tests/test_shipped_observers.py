@@ -388,6 +388,45 @@ def test_a_statement_of_a_batch_tells_its_size() -> None:
 # ---- what is missing ----
 
 
+# ---- all of them ----
+
+
+def test_what_was_submitted_or_never_sent_is_counted_and_not_timed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = VirtualClock()
+    session = ScriptedSession(clock=clock, timeout=None)
+    histogram, registry, telemetry = LatencyHistogram(), CollectorRegistry(), Telemetry()
+    quiet = logging.getLogger("tests.quiet")
+    quiet.setLevel(logging.CRITICAL)
+    progress = Progress(console=Console(file=io.StringIO()))
+    observers = [
+        histogram,
+        PrometheusObserver(registry),
+        telemetry.observer,
+        LoggingObserver(quiet),
+        RichProgress(progress),
+        TqdmProgress(file=io.StringIO()),
+    ]
+    with CallbackExecutor(session, concurrency=1, clock=clock, observers=observers) as executor:
+        executor.submit("SELECT 1")
+        session.pending[0].succeed()
+        results = executor.map("SELECT 2", [(1,), (2,)], deadline=1.0, max_errors=5)
+        clock.advance(2)  # the second can not be sent any more
+        session.pending[0].succeed()
+        assert [result.success for result in results] == [True, False]
+        executor.submit("SELECT 3")
+        session.pending[0].fail(Wrong(SECRET))
+    assert histogram.count == 3
+    name = "concurrent_exec_attempt_duration_seconds_count"
+    assert registry.get_sample_value(name) == 3
+    assert registry.get_sample_value("concurrent_exec_statements_in_flight") == 0
+    assert sum(each.count for each in telemetry.points("db.client.operation.duration")) == 3
+    (task,) = progress.tasks
+    assert (task.completed, task.fields["failed"]) == (2, 1)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("make", "module", "extra"),
     [
