@@ -181,9 +181,10 @@ def test_a_clock_that_was_read_before_anothers_brings_nothing() -> None:
 def test_an_idle_bucket_fills_up_to_its_burst_and_no_further() -> None:
     for per_second in (0.5, 10.0):
         rate = Rate(per_second, 3)
-        for now in (100.0, 1000.0, 1100.0):
+        for now in (100.0, 110.0, 120.0):
             assert [rate.take(now) for _ in range(5)] == [True, True, True, False, False]
             assert rate.wait(now) == pytest.approx(1 / per_second)
+        assert not rate.take(120 + 0.9 / per_second)
 
 
 # --- the limit, by itself -------------------------------------------------------------------
