@@ -44,7 +44,7 @@ def test_what_contradicts_is_refused(executor: str, batch_mode: Any, message: st
 @pytest.mark.parametrize(("given", "limit"), [(None, 100), (7, 7), ("adaptive", 20)])
 def test_the_concurrency_is_what_was_given(given: Any, limit: int) -> None:
     choice = choice_of(SESSION, None, "callback", "disabled")
-    assert default_concurrency(choice) == 100
+    assert default_concurrency(choice, "disabled") == 100
     with make_executor(
         SESSION,
         choice,
@@ -56,6 +56,12 @@ def test_the_concurrency_is_what_was_given(given: Any, limit: int) -> None:
     ) as executor:
         assert executor.concurrency == limit
     assert AdaptiveConcurrency().limit == 20
+
+
+@pytest.mark.parametrize(("batch_mode", "limit"), [("partition_key", 1000), ("replica_set", 3000)])
+def test_in_batches_more_are_in_flight(batch_mode: Any, limit: int) -> None:
+    choice = choice_of(SESSION, None, "auto", batch_mode)
+    assert default_concurrency(choice, batch_mode) == limit
 
 
 class Profiles:
