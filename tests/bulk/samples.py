@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,3 +77,13 @@ def chunk(kind: Any, **columns: list[Any]) -> Chunk:
     """A chunk of these columns, of the file "x"."""
     count = len(next(iter(columns.values())))
     return Chunk("x", 0, count, range(count), range(1, count + 1), columns, kind)
+
+
+def brings(select: Any, columns: Sequence[tuple[str, Any]]) -> Any:
+    """Return a prepared SELECT, which now says that it brings these columns."""
+    metadata = [("scripted", "rows", name, cql_type) for name, cql_type in columns]
+    if hasattr(select, "update_result_metadata"):  # of scylla-driver
+        select.update_result_metadata(metadata, None)
+    else:
+        select.result_metadata = metadata
+    return select

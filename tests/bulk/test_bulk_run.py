@@ -25,6 +25,7 @@ from concurrent_exec.bulk import (
 from concurrent_exec.bulk.appending import Appender, InUseError
 from concurrent_exec.bulk.journal import entry_at
 from concurrent_exec.testing import Reply, ScriptedSession
+from tests.bulk.samples import brings
 
 INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
 NO_RETRY: dict[str, Any] = {"retry": None}
@@ -290,8 +291,7 @@ def reads_of(texts: list[str]) -> tuple[ScriptedSession, Any]:
     session = ScriptedSession(lambda statement, parameters: Reply(rows=rows, at_once=True))
     select = "SELECT n, v FROM t WHERE id = ?"
     read = session.as_prepared(select, {"id": Int32Type}, partition_key=["id"])
-    read.result_metadata = [("k", "t", "n", Int32Type), ("k", "t", "v", UTF8Type)]
-    return session, read
+    return session, brings(read, [("n", Int32Type), ("v", UTF8Type)])
 
 
 def test_formulas_are_guarded_on_request(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from concurrent_exec.bulk.worker import Reply as PortionReply
 from concurrent_exec.bulk.worker import do_portion
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.testing import Reply, ScriptedSession
+from tests.bulk.samples import brings
 from tests.executors import Here, Threads
 
 INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
@@ -69,12 +70,7 @@ class Table:
 
 def select_of(session: ScriptedSession) -> Any:
     select = session.as_prepared(SELECT, {"id": Int32Type}, partition_key=["id"])
-    columns = [("scripted", "rows", "v", UTF8Type)]
-    if hasattr(select, "update_result_metadata"):  # of scylla-driver
-        select.update_result_metadata(columns, None)
-    else:
-        select.result_metadata = columns
-    return select
+    return brings(select, [("v", UTF8Type)])
 
 
 def records(count: int, first: int = 0) -> Iterator[dict[str, Any]]:

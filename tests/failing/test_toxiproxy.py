@@ -27,6 +27,7 @@ from cassandra.query import BatchStatement, PreparedStatement
 from concurrent_exec import DirectExecutor, ExecutionResult, Results, Retry, RunStatistics
 from concurrent_exec.connect import ConnectionOptions
 from concurrent_exec.drivers.direct import connections
+from concurrent_exec.drivers.direct.batches import BatchPlan
 from tests.conftest import PROOF
 from tests.executors import IN_ONE_PROCESS
 from tests.failing.toxiproxy import Way
@@ -209,18 +210,25 @@ def handed_over(sessions: Sequence[Any]) -> Iterator[Counts]:
             for run, key, _ in statements:
                 counted[uuid.UUID(bytes=run)][int32_unpack(key)] += 1
 
+    def count_batch(batch: BatchStatement) -> None:
+        count(values for _, _, values in batch._statements_and_parameters)
+
     def counting_execute_async(
         execute_async: Any, statement: Any, *arguments: Any, **options: Any
     ) -> Any:
         if isinstance(statement, BatchStatement):
-            count(values for _, _, values in statement._statements_and_parameters)
+            count_batch(statement)
         elif isinstance(statement, PreparedStatement):
             count([statement.bind(arguments[0]).values])
         return execute_async(statement, *arguments, **options)
 
     def counting_send(connection: Any, requests: Any, decode: Any) -> int:
         sent = send(connection, requests, decode)
-        count(request.plan.values(request.body) for request in requests[:sent])
+        for request in requests[:sent]:
+            if isinstance(request.plan, BatchPlan):
+                count_batch(request.message.statement)
+            else:
+                count([request.plan.values(request.body)])
         return sent
 
     with pytest.MonkeyPatch.context() as patch:
