@@ -364,6 +364,8 @@ def goals(strategies: Documents, memory: Documents) -> str:
     goal("peak of a list of 1,000,000", 400, peak, " MB")
     replicas, partition = "BatchExecutor, replica_set, list", "BatchExecutor, partition_key, list"
     goal(f"{replicas}: statements/s on Cassandra", 5, rate(replicas, "write"), least=True)
+    stream = "BatchExecutor, replica_set, stream"
+    goal(f"{stream}: the same", 5, rate(stream, "write"), least=True)
     goal(f"{partition}: the same, 50 rows a partition", 5, rate(partition, "write 50"), least=True)
     direct, joined = "DirectExecutor, list", "DirectExecutor, coalescing"
     goal(f"{direct}: inserts, CPU of the helper's list", 0.2, ratio(direct, HELPER), scylla=0.25)
@@ -374,6 +376,7 @@ def goals(strategies: Documents, memory: Documents) -> str:
     goal(f"{joined}: inserts, CPU of the helper's list", 0.1, ratio(joined, HELPER))
     goal(f"{joined}: reads of one row, of it", 0.1, ratio(joined, HELPER, "read 1"))
     goal(f"{joined}: inserts, CPU of acsylla's", 1, ratio(joined, "acsylla by hand"))
+    goal(f"{replicas}: the same", 1, ratio(replicas, "acsylla by hand"))
     goal(f"{joined}: reads, of acsylla's", 1, ratio(joined, "acsylla by hand", "read 1"))
     return table(["CallbackExecutor unless named", "goal", *strategies], lines)
 
