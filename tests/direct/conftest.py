@@ -76,3 +76,17 @@ def only_connection(session: Any) -> Any:
     [pool] = session._pools.values()
     [connection] = pool.get_connections()
     return connection
+
+
+@pytest.fixture
+def futures(session: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The statements for which the driver makes a ResponseFuture."""
+    made: list[Any] = []
+    make = session._create_response_future
+
+    def record(query: Any, *args: Any, **named: Any) -> Any:
+        made.append(query)
+        return make(query, *args, **named)
+
+    monkeypatch.setattr(session, "_create_response_future", record)
+    return made

@@ -37,20 +37,6 @@ def executor(session: Any) -> Iterator[BatchExecutor[Any]]:
     made.shutdown(wait=False)  # a test that has failed may have left something without an answer
 
 
-@pytest.fixture
-def futures(session: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The statements for which the driver makes a ResponseFuture."""
-    made: list[Any] = []
-    make = session._create_response_future
-
-    def record(query: Any, *args: Any, **named: Any) -> Any:
-        made.append(query)
-        return make(query, *args, **named)
-
-    monkeypatch.setattr(session, "_create_response_future", record)
-    return made
-
-
 ROWS = [(1, "a"), (2, None), (3, UNSET_VALUE), (4,), {"value": "e", "key": 5}]
 
 

@@ -78,20 +78,6 @@ def session(server: ScriptedServer) -> Iterator[Any]:
     cluster.shutdown()
 
 
-@pytest.fixture
-def futures(session: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The statements for which the driver makes a ResponseFuture."""
-    made: list[Any] = []
-    make = session._create_response_future
-
-    def record(query: Any, *args: Any, **named: Any) -> Any:
-        made.append(query)
-        return make(query, *args, **named)
-
-    monkeypatch.setattr(session, "_create_response_future", record)
-    return made
-
-
 def run(session: Any, statement: Any, parameters: Any, **options: Any) -> Any:
     with DirectExecutor(session) as executor:
         return executor.submit(statement, parameters, **options).result(20)

@@ -68,13 +68,7 @@ class BatchPlan(Framed):
     opcode = BATCH
 
     def __init__(self, terms: BatchTerms) -> None:
-        super().__init__(
-            timeout=terms.timeout,
-            timestamped=terms.timestamped,
-            version=terms.protocol_version,
-            beta=terms.beta,
-            row_factory=terms.row_factory,
-        )
+        super().__init__(terms)
         self._terms = terms
         self._before = uint8_pack(BatchType.UNLOGGED.value)
         flags, after, self._keyspace = 0, b"", b""

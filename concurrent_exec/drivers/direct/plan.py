@@ -16,6 +16,7 @@ from concurrent_exec.drivers.direct.binding import Binder, values_of
 from concurrent_exec.drivers.frames import HEADER
 
 if TYPE_CHECKING:
+    from concurrent_exec.drivers.direct.batches import BatchTerms
     from concurrent_exec.drivers.direct.driver import Driver
     from concurrent_exec.run import Message
 
@@ -77,22 +78,13 @@ class Framed(ABC):
 
     opcode: ClassVar[int]
 
-    def __init__(
-        self,
-        *,
-        timeout: float | None,
-        timestamped: bool,
-        version: int,
-        beta: bool,
-        row_factory: Any,
-        result_metadata: Any = None,
-    ) -> None:
-        self.timeout = math.inf if timeout is None else timeout
+    def __init__(self, terms: Terms | BatchTerms, result_metadata: Any = None) -> None:
+        self.timeout = math.inf if terms.timeout is None else terms.timeout
         """Seconds that an answer may take."""
-        self.timestamped = timestamped
-        self.version = version
-        self.flags = BETA if beta else 0
-        self.row_factory = row_factory
+        self.timestamped = terms.timestamped
+        self.version = terms.protocol_version
+        self.flags = BETA if terms.beta else 0
+        self.row_factory = terms.row_factory
         self.result_metadata = result_metadata
         self._fits: dict[Hashable, bool] = {}
 
@@ -127,14 +119,7 @@ class Plan(Framed):
     opcode = EXECUTE
 
     def __init__(self, terms: Terms) -> None:
-        super().__init__(
-            timeout=terms.timeout,
-            timestamped=terms.timestamped,
-            version=terms.protocol_version,
-            beta=terms.beta,
-            row_factory=terms.row_factory,
-            result_metadata=terms.result_metadata.it,
-        )
+        super().__init__(terms, terms.result_metadata.it)
         self.terms = terms
         prepared = terms.prepared
         columns = prepared.column_metadata or ()
