@@ -55,10 +55,6 @@ nitpick_ignore = [
     )
 ]
 
-# The pictures of docs/performance.md come with the first whole run of `make perf` that is kept.
-if not (Path(__file__).parent / "perf" / "ways.svg").exists():
-    suppress_warnings = ["image.not_readable"]
-
 _UP = re.compile(r"\]\((\.\./[^)#]+\.md)\)")
 
 
