@@ -313,16 +313,25 @@ def test_the_connection_breaks(
     rows: Rows,
 ) -> None:
     """What was on its way fails, and so does what comes before the driver has another one."""
+
+    def given() -> Iterator[Any]:
+        each = iter(rows.parameters(COUNT))
+        yield from itertools.islice(each, READ)
+        # By the source: a run that is not read from goes on until its buffer is full, and by then
+        # nothing would be left to go on its way.
+        proxy.hold()
+        yield from each
+
     with session_through(proxy, cassandra, keyspace) as own:
         insert = own.prepare(rows.insert.query_string)
         with make_executor(own, concurrency=20) as executor:
-            results = executor.map(insert, rows.parameters(COUNT), raise_on_first_error=False)
-            outcomes = list(itertools.islice(results, READ))
-            proxy.hold()
+            results = executor.map(
+                insert, given(), raise_on_first_error=False, buffersize=COUNT - READ
+            )
             wait_for(lambda: executor.statistics().in_flight == 20)
             proxy.cut()
             proxy.release()
-            outcomes += results
+            outcomes = list(results)
         check(outcomes, COUNT, rows, GONE)
         wait_for(lambda: _answers(own))  # it has come back
         with make_executor(own) as executor:
