@@ -251,7 +251,9 @@ def contenders(
     with ExitStack() as sessions:
 
         def over(**arguments: Any) -> Any:
-            session = sessions.enter_context(session_through(way, cassandra, keyspace, **arguments))
+            session = sessions.enter_context(
+                session_through(way, cassandra, keyspace, timeout=2.0, **arguments)
+            )
             # A connection tried in the silence shall not hold up for long those that come after.
             session.cluster.connect_timeout = 1.0
             return session

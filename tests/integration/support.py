@@ -17,6 +17,7 @@ from cassandra.query import BatchStatement
 
 from concurrent_exec import ExecutionResult, Executor
 from concurrent_exec.connect import ConnectionOptions, connect
+from tests.conftest import REQUEST_TIMEOUT
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -114,13 +115,18 @@ class _Through(EndPointFactory):  # type: ignore[misc]
 
 @contextmanager
 def session_through(
-    proxy: Way, cassandra: ConnectionOptions, keyspace: str, **arguments: Any
+    proxy: Way,
+    cassandra: ConnectionOptions,
+    keyspace: str,
+    *,
+    timeout: float = REQUEST_TIMEOUT,
+    **arguments: Any,
 ) -> Iterator[Any]:
-    """A session over `proxy`, and over no other way; a statement times out after 2 seconds.
+    """A session over `proxy`, and over no other way; a statement times out after `timeout` seconds.
 
     arguments: go to the driver's Cluster.
     """
-    profile = ExecutionProfile(WhiteListRoundRobinPolicy([proxy.host]), request_timeout=2.0)
+    profile = ExecutionProfile(WhiteListRoundRobinPolicy([proxy.host]), request_timeout=timeout)
     options = {name: getattr(cassandra, name) for name in cassandra.__dataclass_fields__}
     options |= {"contact_points": (proxy.host,), "port": proxy.port}
     with connect(

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from starlette.applications import Starlette
 
 from concurrent_exec import DirectExecutor, Executor, Observer, StatementStarted
@@ -62,7 +61,6 @@ def posts(session: Any) -> Iterator[None]:
 def own(posts: None, proxy: Proxy, cassandra: ConnectionOptions, keyspace: str) -> Iterator[Any]:
     """A session whose way to the node can be held up."""
     with session_through(proxy, cassandra, keyspace) as session:
-        session.get_execution_profile(EXEC_PROFILE_DEFAULT).request_timeout = REQUEST_TIMEOUT
         yield session
 
 

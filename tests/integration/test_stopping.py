@@ -254,6 +254,8 @@ def check(outcomes: list[Any], count: int, rows: Rows, kinds: tuple[type, ...]) 
 
 
 GONE = (DriverException, ConnectionException, NoHostAvailable)
+FORGOTTEN = 2.0
+"""Seconds until a statement fails whose request a driver forgets as its session is shut down."""
 
 
 @any_executor
@@ -266,7 +268,7 @@ def test_the_session_is_shut_down(
     keyspace: str,
     rows: Rows,
 ) -> None:
-    with session_through(proxy, cassandra, keyspace) as own:
+    with session_through(proxy, cassandra, keyspace, timeout=FORGOTTEN) as own:
         insert = own.prepare(rows.insert.query_string)
         executor = make_executor(own, concurrency=8)
         results = executor.map(insert, iter(rows.parameters(COUNT)), raise_on_first_error=False)
@@ -287,7 +289,7 @@ def test_the_session_is_shut_down_in_a_fail_fast_run(
     keyspace: str,
     rows: Rows,
 ) -> None:
-    with session_through(proxy, cassandra, keyspace) as own:
+    with session_through(proxy, cassandra, keyspace, timeout=FORGOTTEN) as own:
         insert = own.prepare(rows.insert.query_string)
         executor = make_executor(own, concurrency=8)
         results = executor.map(insert, parameters(rows))

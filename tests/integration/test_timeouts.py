@@ -26,7 +26,7 @@ ROWS = 10_000
 
 @pytest.fixture
 def own(cassandra: ConnectionOptions, keyspace: str, proxy: Proxy) -> Iterator[Any]:
-    """A session whose way to the node can be held up; its profile's timeout is 2 seconds."""
+    """A session whose way to the node can be held up."""
     with session_through(proxy, cassandra, keyspace) as session:
         yield session
         proxy.release()
