@@ -11,6 +11,9 @@ from concurrent_exec.bulk.records import Chunk, InputError, NoRecordsError, colu
 class Input:
     """A `Source` by what reads it from its beginning."""
 
+    has_texts = False
+    """Whether it has fields that are nothing but texts, which words for what is missing are of."""
+
     def __init__(self, name: str) -> None:
         self._name = name
         """For messages."""

@@ -11,10 +11,14 @@ from concurrent_exec.bulk.appending import Appender, StandardOutput
 from concurrent_exec.bulk.errors import BulkError, EarlierRunError, NotIdempotentError
 from concurrent_exec.bulk.journal import Entry, Journal, entry_at
 from concurrent_exec.bulk.ledger import Files
-from concurrent_exec.bulk.outputs import Column, format_of, growing_file, make_output
-from concurrent_exec.bulk.settings import BulkOptions, PathLike
-
-STANDARD_OUTPUT = "-"
+from concurrent_exec.bulk.outputs import (
+    STANDARD_OUTPUT,
+    Column,
+    format_of,
+    growing_file,
+    make_output,
+)
+from concurrent_exec.bulk.settings import BulkOptions, path_of
 
 
 def open_files(
@@ -38,8 +42,7 @@ def open_files(
     journal = None if checkpoint is None else Journal(checkpoint, identity)
     entry = None
     if options.get("resume", False):
-        if journal is None:
-            raise ValueError("resume needs a checkpoint, which says where the run has stopped")
+        assert journal is not None  # else it was refused
         entry = journal.resumed()
         if entry is not None and entry.finished:
             return Files(), entry
@@ -70,7 +73,7 @@ def open_files(
             output = make_output(
                 path,
                 columns,
-                _format(options, path),
+                format_of(path, options.get("output_format")),
                 growing["output"],
                 guard_formulas=options.get("guard_formulas", False),
             )
@@ -91,26 +94,14 @@ class _Closing:
         self._appender.close()
 
 
-def path_of(given: PathLike | None) -> Path | None:
-    """Return a path, or None where none is given."""
-    return None if given is None else Path(given)
-
-
 def _growing(options: BulkOptions) -> dict[str, Path]:
     output = path_of(options.get("output"))
     found = {
         "failed": path_of(options.get("failed_file")),
-        "output": None if output is None else growing_file(output, _format(options, output)),
+        "output": output and growing_file(output, format_of(output, options.get("output_format"))),
         "not_found": path_of(options.get("not_found_file")),
     }
     return {name: path for name, path in found.items() if path is not None}
-
-
-def _format(options: BulkOptions, output: Path) -> str:
-    given = options.get("output_format")
-    if given is None and str(output) == STANDARD_OUTPUT:
-        return "csv"
-    return format_of(output, given)
 
 
 def _open(path: Path) -> Appender:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from typing import Any, Literal, get_args
@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from concurrent_exec.model.options import boolean, one_of
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "arrow"]
+DELIMITED: tuple[Format, ...] = ("csv", "tsv")
+"""The formats whose records are fields between delimiters."""
 Missing = Literal["unset", "null"]
 TimestampUnit = Literal["s", "ms", "us", "ns"]
 BlobFormat = Literal["hex", "base64"]
@@ -44,6 +46,20 @@ class ReadingOptions:
         if len(set(given)) < len(given):
             raise ValueError("delimiter, quote and escape must be different characters")
         _check_encoding(self.encoding)
+
+    def check_formats(self, formats: Collection[Format]) -> None:
+        """Raise ValueError naming an option that says nothing of files of any of `formats`."""
+        for names, told in (
+            (("header", "delimiter", "quote", "escape"), DELIMITED),
+            (("encoding",), (*DELIMITED, "jsonl")),
+        ):
+            for name in names:
+                default = type(self).__dataclass_fields__[name].default
+                if getattr(self, name) != default and not set(told) & set(formats):
+                    raise ValueError(
+                        f"{name} is of {', '.join(told)}, and the input is "
+                        f"{', '.join(sorted(set(formats)))}"
+                    )
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as JSON has them."""

@@ -11,7 +11,7 @@ from concurrent_exec.bulk.delimited import Delimited
 from concurrent_exec.bulk.files import File, find
 from concurrent_exec.bulk.inputs import Input
 from concurrent_exec.bulk.json_lines import JsonLines
-from concurrent_exec.bulk.options import Format, ReadingOptions
+from concurrent_exec.bulk.options import DELIMITED, Format, ReadingOptions
 from concurrent_exec.bulk.records import Chunk, InputError, Source
 
 
@@ -44,7 +44,8 @@ def open_source(paths: Sequence[str], options: ReadingOptions | None = None) -> 
     A path may be a pattern, such as `data/*.csv`, for all files that it fits, by name, or "-" for
     standard input. Files that are compressed with gzip or zstd are known by what is in them.
 
-    Raises InputError where a file is not there or can't be read, or does not tell what it is.
+    Raises InputError where a file is not there or can't be read, or does not tell what it is,
+    ValueError naming an option that says nothing of what the files are.
     """
     return Files(paths, options or ReadingOptions())
 
@@ -57,6 +58,8 @@ class Files(Input):
         self._options = options
         self._files = [File(path) for path in find(paths)]
         self._formats = [options.format or file.format() for file in self._files]
+        options.check_formats(self._formats)
+        self.has_texts = not set(self._formats).isdisjoint(DELIMITED)
 
     def _look(self) -> Sequence[str] | int:
         self._compare_headers()

@@ -12,12 +12,11 @@ from uuid import uuid4
 
 from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.budget import budget_of
-from concurrent_exec.bulk.errors import BulkError
 from concurrent_exec.bulk.idempotence import may_be_resent
 from concurrent_exec.bulk.journal import Entry
 from concurrent_exec.bulk.keeper import Keeper
 from concurrent_exec.bulk.ledger import COUNTS, Files, Ledger
-from concurrent_exec.bulk.opening import open_files, path_of
+from concurrent_exec.bulk.opening import open_files
 from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.outputs import key_columns, row_columns
 from concurrent_exec.bulk.portions import Task
@@ -30,10 +29,11 @@ from concurrent_exec.bulk.sending import (
     profile_for,
     required_markers,
 )
-from concurrent_exec.bulk.settings import BulkOptions
+from concurrent_exec.bulk.settings import BulkOptions, path_of
 from concurrent_exec.bulk.settling import Settling
 from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.bulk.spreading import Spread
+from concurrent_exec.bulk.together import check_together
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.executors import Executor
@@ -79,6 +79,10 @@ class BulkRun:
         self._options = options
         self.session = session
         self.prepared = session.prepare(statement) if isinstance(statement, str) else statement
+        rows = row_columns(self.prepared)
+        check_together(options, brings_rows=bool(rows))
+        with_keys = options.get("with_keys", False)
+        self._keys = key_columns(self.prepared, rows) if with_keys else {}
         self.source: Source = source_of(source)
         """Where the records come from."""
         self.binding = self._bind()
@@ -102,7 +106,6 @@ class BulkRun:
             options.get("batch_mode", "disabled"),
         )
         """The executor's name, and why it was taken."""
-        self._keys = self._key_columns()
         self.ledger: Ledger | None = None
         """What has become of the records so far."""
         self.executor: Executor[Any] | None = None
@@ -141,6 +144,13 @@ class BulkRun:
             ledger.close()
             files.close()
         return self._report(ledger, entry)
+
+    def sample(self) -> Chunk | None:
+        """Return the first records that would be sent, as they were read; None if there are none.
+
+        Raises InputError where the input can't be read.
+        """
+        return next((chunk for chunk in self._chunks(self._skip) if chunk.ordinals), None)
 
     def at_work(self) -> tuple[str, int] | None:
         """Return in words what is in flight, and how many retries there were; None before it has
@@ -209,7 +219,7 @@ class BulkRun:
         options = self._options
         concurrency = options.get("concurrency")
         if isinstance(concurrency, int):
-            concurrency = max(1, concurrency // processes)
+            concurrency //= processes
         rate = options.get("max_per_second")
         return {
             "batch_mode": options.get("batch_mode", "disabled"),
@@ -325,13 +335,18 @@ class BulkRun:
             columns = self.source.columns
         except NoRecordsError:
             return None
+        converting = options.get("converting") or ConvertingOptions()
+        says_nulls = tuple(converting.nulls) != ConvertingOptions().nulls
+        # A source of another kind, such as a failed file, may have any records.
+        if says_nulls and not getattr(self.source, "has_texts", True):
+            raise ValueError("nulls are words in fields of CSV and TSV, and the input has no such")
         return Binding(
             self.prepared,
             columns,
             map=options.get("map"),
             missing=options.get("missing", "unset"),
             required=required_markers(self.session, self.prepared),
-            options=options.get("converting"),
+            options=converting,
         )
 
     def _checked_workers(self) -> Workers | None:
@@ -356,6 +371,11 @@ class BulkRun:
         concurrency = options.get("concurrency")
         if not (concurrency is None or isinstance(concurrency, int) or concurrency == "adaptive"):
             raise TypeError("concurrency must be a number or 'adaptive' where there are workers")
+        if isinstance(concurrency, int) and concurrency < workers.processes:
+            raise ValueError(
+                f"concurrency is divided among {workers.processes} processes, so it must be as "
+                f"many at least, not {concurrency}"
+            )
         try:
             pickle.dumps(options.get("retry"))
         except Exception as exc:
@@ -380,23 +400,18 @@ class BulkRun:
             "the input": self.source.fingerprint(),
         }
 
-    def _key_columns(self) -> dict[int, Any]:
-        options = self._options
-        rows = row_columns(self.prepared)
-        if options.get("output") is None:
-            for name in ("with_keys", "guard_formulas"):
-                if options.get(name, False):
-                    raise ValueError(f"{name} is about the output: give one")
-            return {}
-        if not rows:
-            raise BulkError("the statement brings no rows, so there is nothing to put out")
-        return key_columns(self.prepared, rows) if options.get("with_keys", False) else {}
-
     def _dry_run(self) -> Report:
-        ledger = Ledger(Files(), Entry(done=self._skip))
+        ledger = Ledger(
+            Files(),
+            Entry(done=self._skip),
+            passed_budget=self._passed_budget,
+            over_budget=lambda: self._stop("too many errors"),
+        )
         for chunk, _, parameters, rejected in self._bound(self._skip):
-            ledger.opens(chunk, (), (), rejected)
             ledger.counts["succeeded"] += len(parameters)
+            ledger.opens(chunk, (), (), rejected)
+            if self._why_stopped is not None:
+                break
         return replace(self._report(ledger, Entry()), dry_run=True)
 
     def _report(self, ledger: Ledger, entry: Entry) -> Report:

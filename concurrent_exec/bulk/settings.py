@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal, TypedDict
 
 from concurrent_exec.bulk.options import ConvertingOptions
@@ -12,6 +13,11 @@ from concurrent_exec.bulk.workers import Workers
 from concurrent_exec.model import Limiter, Observer, RetryPolicy
 
 PathLike = str | os.PathLike[str]
+
+
+def path_of(given: PathLike | None) -> Path | None:
+    """Return a path, or None where none is given."""
+    return None if given is None else Path(given)
 
 
 class BulkOptions(TypedDict, total=False):

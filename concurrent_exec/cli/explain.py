@@ -31,7 +31,7 @@ def _lines(run: BulkRun) -> Iterator[str]:
     yield f"routing      {_routing(prepared)}"
     yield f"executor     {run.choice.name}: {run.choice.reason}"
     yield f"concurrency  {run.concurrency}"
-    sample = next((chunk for chunk in run.source.chunks() if chunk.ordinals), None)
+    sample = run.sample()
     if run.binding is None or sample is None:
         yield "input        has no records"
         return

@@ -21,7 +21,6 @@ from concurrent_exec.bulk import (
     BulkError,
     BulkOptions,
     BulkRun,
-    ConvertingOptions,
     EarlierRunError,
     FailedSource,
     InputError,
@@ -41,6 +40,7 @@ from .latencies import check_latencies, write_latencies
 from .options import connection_options
 from .run_files import Names, earlier_identity
 from .run_options import GROUPS, Given, run_options
+from .run_together import check_together
 from .run_workers import workers_for
 
 PROGRAM = "concurrent-exec"
@@ -88,6 +88,7 @@ def run(
     # The driver's warnings would come between the lines; what matters of them is raised.
     logging.getLogger("cassandra").addHandler(logging.NullHandler())
     with _refusing():
+        check_together(given)
         for path in given.latency:
             check_latencies(path)
         source, options = _input(files, given)
@@ -154,8 +155,9 @@ def _earlier(given: Given, options: BulkOptions, keyspace: str | None) -> tuple[
     """Return statement and keyspace of the run whose failed file this is; take over its options."""
     earlier = earlier_identity(given.retry_failed)
     options["map"] = options.get("map") or earlier["the mapping of columns"]
-    options["missing"] = earlier["missing"]
-    options["converting"] = ConvertingOptions(**earlier["how values are read"])
+    if "missing" not in given.explicit:
+        options["missing"] = earlier["missing"]
+    options["converting"] = given.converting(earlier["how values are read"])
     return str(earlier["the statement"]), keyspace or earlier["the keyspace"]
 
 
@@ -263,7 +265,7 @@ def _lines(report: Report, context: click.Context) -> Iterator[str]:
     if report.not_applied:
         parts.append(f"{report.not_applied:,} not applied, as their condition was not met")
     yield f"{', '.join(parts)}; in {duration(report.seconds)} ({report.per_second:,.0f}/s)"
-    if report.output is not None:
+    if report.output is not None and not report.dry_run:
         output = "standard output" if str(report.output) == "-" else report.output
         yield f"{report.rows:,} rows in {output}"
     elif report.rows:
@@ -274,7 +276,9 @@ def _lines(report: Report, context: click.Context) -> Iterator[str]:
         yield f"they are in {report.failed_file}, for --retry-failed"
     if report.ended != "finished":
         why = "interrupted" if report.ended == "interrupted" else "stopped, as too many have failed"
-        if report.checkpoint is None:
+        if report.dry_run:
+            yield f"{why}; nothing was sent"
+        elif report.checkpoint is None:
             yield f"{why}; without a checkpoint it can't be resumed"
         else:
             arguments = [each for each in context.meta[ARGUMENTS] if each != "--resume"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 from cassandra import ConsistencyLevel
+from click.core import ParameterSource
 
 from concurrent_exec.bulk import BulkOptions
 from concurrent_exec.bulk.options import (
@@ -347,6 +348,8 @@ class Given:
     """What was given, by the names of the parameters."""
 
     values: dict[str, Any]
+    explicit: frozenset[str]
+    """The names of those that were given, and are not as they are by default."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -365,19 +368,16 @@ class Given:
             encoding=self.encoding,
         )
 
-    def converting(self) -> ConvertingOptions:
-        """Return how values are read. Raises ValueError naming an option that is wrong."""
-        return ConvertingOptions(
-            nulls=self.nulls,
-            true=self.true,
-            false=self.false,
-            timestamp_format=self.timestamp_format,
-            timestamp_unit=self.timestamp_unit,
-            date_format=self.date_format,
-            time_format=self.time_format,
-            time_zone=self.time_zone,
-            blob=self.blob,
-        )
+    def converting(self, earlier: Mapping[str, Any] | None = None) -> ConvertingOptions:
+        """Return how values are read, where nothing is given as an `earlier` run has read them.
+
+        Raises ValueError naming an option that is wrong.
+        """
+        names = [each.name for each in fields(ConvertingOptions)]
+        given = {name: self.values[name] for name in names}
+        if earlier is not None:
+            given = {name: given[name] for name in names if name in self.explicit}
+        return ConvertingOptions(**{**(earlier or {}), **given})
 
     def bulk_options(self) -> BulkOptions:
         """Return the options of the run, but for the files that it writes."""
@@ -416,7 +416,9 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_given(*args: Any, **others: Any) -> Any:
-        given = Given({name: others.pop(name) for name in names})
+        source = click.get_current_context().get_parameter_source
+        explicit = frozenset(name for name in names if source(name) is not ParameterSource.DEFAULT)
+        given = Given({name: others.pop(name) for name in names}, explicit)
         return command(*args, given=given, **others)
 
     options = [option for options in _GROUPED.values() for option in options]

@@ -159,7 +159,30 @@ def test_a_dry_run_sends_and_writes_nothing(
     assert status == 1
     assert "297 would be sent, 3 could not be read" in err
     assert rows.written() == {}
+    status, _, err = run(insert, "rows.csv", "--dry-run", "--max-errors", "0")
+    assert status == 3
+    assert "stopped, as too many have failed; nothing was sent" in err
+    assert rows.written() == {}
     assert os.listdir(tmp_path) == ["rows.csv"]
+
+
+def test_failed_records_are_read_in_another_way(
+    run: Run, insert: str, rows: Rows, tmp_path: Path
+) -> None:
+    """What is given counts, and for the rest what the earlier run was given."""
+    lines = [f"{rows.run};1;NULL", f"{rows.run};none;a", f"{rows.run};NULL;b"]
+    (tmp_path / "rows.csv").write_text("\n".join(["run;number;value", *lines]) + "\n")
+    reading = ("--delimiter", ";", "--map", "number=key", "--null", "NULL")
+    assert run(insert, "rows.csv", *reading, "--missing", "null")[0] == 1
+    kept = [each["place"] for each in failed(Path("rows.csv.failed.jsonl"))]
+    assert kept == [3, 4]
+    again = [
+        each | {"record": each["record"] | {"number": "2"}}
+        for each in failed(Path("rows.csv.failed.jsonl"))
+    ]
+    Path("rows.csv.failed.jsonl").write_text("".join(json.dumps(each) + "\n" for each in again))
+    assert run("--retry-failed", "rows.csv.failed.jsonl", "--limit", "1", "--null", "a")[0] == 0
+    assert rows.written() == {1: None, 2: None}
 
 
 def test_explaining(run: Run, insert: str, file: Path, rows: Rows) -> None:
@@ -169,6 +192,8 @@ def test_explaining(run: Run, insert: str, file: Path, rows: Rows) -> None:
     assert "executor     direct" in out
     assert "'value 0' -> 'value 0'" in out
     assert f"'{rows.run}' -> UUID('{rows.run}')" in out
+    assert "'value 7' -> 'value 7'" in run(insert, "rows.csv", "--explain", "--skip", "7")[1]
+    assert "no records" in run(insert, "rows.csv", "--explain", "--limit", "0")[1]
     assert rows.written() == {}
 
 
@@ -455,16 +480,21 @@ def test_statements_that_are_none(run: Run, insert: str, table: str, file: Path)
     refused(run(f"{insert}; {insert}", "rows.csv"), 1)
     refused(run(insert, "rows.csv", "--keyspace", "nowhere"), 1, "nowhere")
     refused(run(insert, "rows.csv", "--output", "out.csv"), 2, "no rows")
+    refused(run(insert, "rows.csv", "--not-found", "none.jsonl"), 2, "no rows")
 
 
 def test_no_host(run: Run, insert: str, file: Path) -> None:
     refused(run(insert, "rows.csv", "--contact-points", "127.99.99.99:1"), 1, "127.99.99.99")
 
 
-def test_options_that_are_wrong(run: Run, insert: str, file: Path) -> None:
+def test_options_that_are_wrong(run: Run, insert: str, select: str, file: Path) -> None:
     for option, value in (("--max-errors", "many"), ("--time-zone", "Nowhere/Land")):
         refused(run(insert, "rows.csv", option, value), 2, value)
     refused(run(insert, "rows.csv", "--no-checkpoint", "--resume"), 2, "checkpoint")
+    refused(run(insert, "rows.csv", "--processes", "3", "--concurrency", "2"), 2, "3 processes")
+    guarded = ("--output", "out.parquet", "--guard-formulas")
+    refused(run(select, "rows.csv", *guarded), 2, "guard_formulas is of CSV and TSV")
+    assert not Path("out.parquet").exists()
     for arguments in (("--concurrency", "0"), ("--map", "key"), ("--executr", "auto")):
         status, _, err = run(insert, "rows.csv", *arguments)
         assert status == 2

@@ -2,7 +2,9 @@
 
 from concurrent_exec.bulk.outputs.columns import Column, key_columns, row_columns
 from concurrent_exec.bulk.outputs.output import (
+    DELIMITED,
     FORMATS,
+    STANDARD_OUTPUT,
     Output,
     format_of,
     growing_file,
@@ -10,7 +12,9 @@ from concurrent_exec.bulk.outputs.output import (
 )
 
 __all__ = [
+    "DELIMITED",
     "FORMATS",
+    "STANDARD_OUTPUT",
     "Column",
     "Output",
     "format_of",

@@ -11,6 +11,7 @@ from concurrent_exec.bulk.arrow import arrow
 from concurrent_exec.bulk.errors import BulkError
 from concurrent_exec.bulk.outputs.columns import Column
 from concurrent_exec.bulk.outputs.lines import CsvOutput, JsonLinesOutput
+from concurrent_exec.model.options import one_of
 
 
 class Output(Protocol):
@@ -43,7 +44,9 @@ class Output(Protocol):
 
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
+DELIMITED = {"csv": ",", "tsv": "\t"}
+"""What is between the fields, by the formats that have fields."""
+STANDARD_OUTPUT = "-"
 _SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -54,12 +57,15 @@ _SUFFIXES = {
 
 
 def format_of(path: Path, given: str | None = None) -> str:
-    """Return the format of the output at `path`: what is `given`, else what its name says.
+    """Return the format of the output at `path`: what is `given`, else what its name says, and CSV
+    on standard output.
 
-    Raises BulkError where the name says nothing.
+    Raises ValueError where there is no such format, BulkError where the name says nothing.
     """
     if given is not None:
-        return given
+        return one_of("output_format", given, FORMATS)
+    if str(path) == STANDARD_OUTPUT:
+        return "csv"
     found = _SUFFIXES.get(path.suffix.lower())
     if found is None:
         raise BulkError(
@@ -88,8 +94,8 @@ def make_output(
 
     Raises MissingPackageError, which says what to install.
     """
-    if output_format in _DELIMITERS:
-        delimiter = _DELIMITERS[output_format]
+    if output_format in DELIMITED:
+        delimiter = DELIMITED[output_format]
         return CsvOutput(
             path, columns, appender, delimiter=delimiter, guard_formulas=guard_formulas
         )
