@@ -406,6 +406,40 @@ def test_a_future_that_is_cancelled_when_it_has_been_sent_harms_no_other() -> No
     run(main())
 
 
+def test_a_shutdown_cancels_what_was_submitted_and_not_sent() -> None:
+    session = ScriptedSession()
+
+    async def main() -> None:
+        executor = AsyncExecutor(CallbackExecutor(session, concurrency=1))
+        first, second = executor.submit("s", (1,)), executor.submit("s", (2,))
+        await wait_for(lambda: session.pending)
+        await executor.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        session.pending[0].succeed([(1,)])
+        assert (await first).one() == (1,)
+        assert session.sent == 1
+
+    run(main())
+
+
+def test_all_of_a_run_that_has_ended_or_was_closed() -> None:
+    session = ScriptedSession(answers)
+
+    async def main() -> None:
+        executor = AsyncExecutor(CallbackExecutor(session, concurrency=7))
+        assert (executor.session, executor.concurrency) == (session, 7)
+        results = executor.execute([("s", (1,))])
+        assert [value_of(each) async for each in results] == [1]
+        assert await results == []
+        closed = executor.map("s", [(1,)])
+        closed.close()
+        with pytest.raises(RunClosedError):
+            await closed
+
+    run(main())
+
+
 def test_one_wake_up_is_pending_at_most_however_many_results_come() -> None:
     session = ScriptedSession()
     pending = most = total = 0

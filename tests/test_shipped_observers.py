@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cassandra.cqltypes import Int32Type
+from cassandra.query import BatchStatement
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -105,6 +106,19 @@ def test_rich_shows_a_progress_of_its_own_while_a_run_goes_on(
     shown = capsys.readouterr().out
     assert "10/10" in shown
     assert "5 failed" in shown
+
+
+def test_rich_is_drawn_while_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concurrent_exec.observers.progress.REDRAWN", 0.0)
+    progress = Progress(console=Console(file=io.StringIO()))
+    session = ScriptedSession()
+    with CallbackExecutor(session, observers=[RichProgress(progress)]) as executor:
+        results = executor.map("q", [(n,) for n in range(3)], max_errors=1)
+        (task,) = progress.tasks
+        for done in range(3):
+            assert (task.completed, task.fields["failed"]) == (done, done == 2)
+            session.pending[0].fail(Wrong()) if done == 1 else session.pending[0].succeed()
+        assert len(list(results)) == 3
 
 
 # ---- logging ----
@@ -362,6 +376,30 @@ def test_each_attempt_is_a_span_where_asked() -> None:
     assert whole.status.status_code is StatusCode.ERROR
     assert (whole.attributes or {})["error.type"] == "Wrong"
     assert alone.parent is None
+
+
+def test_a_span_says_what_is_known_of_each_statement() -> None:
+    """Of any number of them, though only the last ones are remembered."""
+    telemetry = Telemetry(statement_spans=True, query_text=True)
+    session = ScriptedSession(lambda *_: Reply(at_once=True))
+    batch = BatchStatement()
+    batch.add("INSERT INTO users (id) VALUES (1)")
+    given = {
+        **{f"SELECT {n}": "SELECT" for n in range(150)},
+        **{f"UPDATE t{n}": "UPDATE" for n in range(150)},
+        "": "cassandra",
+        "/* nobody parses this */ SELECT 1": "cassandra",
+    }
+    with CallbackExecutor(session, observers=[telemetry.observer]) as executor:
+        executor.execute((text, ()) for text in [*given, *given]).all()
+        executor.submit(batch).result()
+    *attempts, whole, batched = telemetry.spans()
+    told = [((span.attributes or {})["db.query.text"], span.name) for span in attempts]
+    assert told == [*given.items(), *given.items()]
+    assert whole.name == "cassandra"
+    # Nobody knows how many a generator gives.
+    assert "concurrent_exec.total" not in (whole.attributes or {})
+    assert batched.name == "BATCH"
 
 
 def test_the_text_of_what_is_not_prepared_is_given_only_where_asked() -> None:

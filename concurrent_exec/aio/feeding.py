@@ -18,7 +18,8 @@ class _Doorbell(Bell):
     def __init__(self, wakeups: Wakeups, run: Run) -> None:
         super().__init__(wakeups)
         self._run = run
-        self.task: Task[None] | None = None
+        self.task: Task[None]
+        """Who waits for it; there before the loop, which made it, can look."""
 
     def put(self, item: None) -> None:
         self._wakeups.call(self._look)
@@ -26,7 +27,7 @@ class _Doorbell(Bell):
     def _look(self) -> None:
         if self._run.may_bring_more:
             self._rung.set()
-        elif self.task is not None:
+        else:
             self.task.cancel()
 
 
