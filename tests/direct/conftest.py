@@ -10,7 +10,7 @@ from cassandra import ConsistencyLevel
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import FallthroughRetryPolicy, RetryPolicy, RoundRobinPolicy
 
-from tests.direct.server import INSERT, ScriptedServer
+from tests.direct.server import INSERT, Held, ScriptedServer
 
 
 class Again(RetryPolicy):  # type: ignore[misc]
@@ -76,6 +76,15 @@ def only_connection(session: Any) -> Any:
     [pool] = session._pools.values()
     [connection] = pool.get_connections()
     return connection
+
+
+def first_and_second(server: ScriptedServer, frame: Any) -> tuple[Held, Held]:
+    """Answer the one statement that waits, and return it and what is sent next."""
+    [first] = server.wait_for(1)
+    server.answer(first, frame(first))
+    [second] = server.wait_for(1)
+    server.answer(second)
+    return first, second
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cassandra import ConsistencyLevel, OperationTimedOut, WriteTimeout
+from cassandra import ConsistencyLevel, WriteTimeout
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
 
@@ -18,11 +18,8 @@ from concurrent_exec.run import Job
 from tests.direct.conftest import only_connection
 from tests.direct.server import (
     ECHO,
-    INSERT,
     INVALID,
-    OVERLOADED,
     SELECT,
-    UNPREPARED,
     WRITE_TIMEOUT,
     Batch,
     Held,
@@ -122,32 +119,6 @@ def test_a_warning_reaches_each_result(
     assert not futures
 
 
-@pytest.mark.parametrize(
-    ("code", "asked"),
-    [(WRITE_TIMEOUT, "write timeout"), (OVERLOADED, "request error")],
-    ids=["timeout", "overload"],
-)
-def test_what_the_retry_policy_sends_again_is_the_same(
-    code: int,
-    asked: str,
-    server: ScriptedServer,
-    session: Any,
-    insert: Any,
-    executor: BatchExecutor[Any],
-) -> None:
-    policy = session.get_execution_profile("again").retry_policy
-    results = executor.map(insert, ROWS, execution_profile="again")
-    [first] = server.wait_for(1)
-    server.answer(first, first.error(code))
-    [second] = server.wait_for(1)
-    server.answer(second)
-    assert len(results.all()) == len(ROWS)
-    assert first.body == second.body
-    [(what, query, number)] = policy.asked
-    assert (what, number) == (asked, 0)
-    assert (type(query), len(query)) == (BatchStatement, len(ROWS))
-
-
 def test_an_error_is_the_one_that_the_driver_makes(
     server: ScriptedServer, insert: Any, executor: BatchExecutor[Any]
 ) -> None:
@@ -157,32 +128,6 @@ def test_an_error_is_the_one_that_the_driver_makes(
     found = results.all()
     assert {type(result.result_or_exc) for result in found} == {WriteTimeout}
     assert {result.batch_size for result in found} == {len(ROWS)}
-
-
-def test_what_is_unknown_to_the_server_is_prepared_anew(
-    server: ScriptedServer, insert: Any, executor: BatchExecutor[Any]
-) -> None:
-    results = executor.map(insert, ROWS)
-    prepared = len(server.prepared)
-    [first] = server.wait_for(1)
-    server.answer(first, first.error(UNPREPARED))
-    [second] = server.wait_for(1)
-    server.answer(second)
-    assert len(results.all()) == len(ROWS)
-    assert server.prepared[prepared:] == [INSERT]
-    assert first.body == second.body
-
-
-def test_what_is_never_answered_times_out_and_keeps_its_stream(
-    server: ScriptedServer, session: Any, insert: Any, executor: BatchExecutor[Any]
-) -> None:
-    results = executor.map(insert, ROWS, timeout=0.05, raise_on_first_error=False)
-    [held] = server.wait_for(1)
-    assert {type(result.result_or_exc) for result in results} == {OperationTimedOut}
-    connection = only_connection(session)
-    assert held.stream in connection.orphaned_request_ids
-    assert held.stream not in connection.request_ids
-    server.answer(held)
 
 
 def test_a_failed_batch_is_laid_bare_with_its_timestamp(

@@ -12,15 +12,12 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResponseFuture
 
 from concurrent_exec import DirectExecutor, Retry
 from concurrent_exec.drivers.direct.wire import SessionWire
-from tests.direct.conftest import only_connection
+from tests.direct.conftest import first_and_second, only_connection
 from tests.direct.server import (
     INSERT,
     OVERLOADED,
     RESULT,
     SELECT,
-    UNPREPARED,
-    WRITE_TIMEOUT,
-    Held,
     ScriptedServer,
     echo,
     text_of,
@@ -68,37 +65,6 @@ def test_the_server_gets_what_the_driver_would_send(
     assert sent[0] == sent[1]
 
 
-def first_and_second(server: ScriptedServer, frame: Any) -> tuple[Held, Held]:
-    """Answer the one statement that waits, and return it and what is sent next."""
-    [first] = server.wait_for(1)
-    server.answer(first, frame(first))
-    [second] = server.wait_for(1)
-    server.answer(second)
-    return first, second
-
-
-@pytest.mark.parametrize(
-    ("code", "asked"),
-    [(WRITE_TIMEOUT, "write timeout"), (OVERLOADED, "request error")],
-    ids=["timeout", "overload"],
-)
-def test_what_the_retry_policy_sends_again_is_the_same(
-    code: int,
-    asked: str,
-    server: ScriptedServer,
-    session: Any,
-    insert: Any,
-    executor: DirectExecutor[Any],
-) -> None:
-    policy = session.get_execution_profile("again").retry_policy
-    future = executor.submit(insert, (7, "a"), execution_profile="again")
-    first, second = first_and_second(server, lambda held: held.error(code))
-    assert not list(future.result(30))
-    assert first.body == second.body
-    [(what, query, number)] = policy.asked
-    assert (what, query.values, number) == (asked, [b"\0\0\0\7", b"a"], 0)
-
-
 def test_what_our_retry_sends_again_has_the_first_timestamp(
     server: ScriptedServer, insert: Any, executor: DirectExecutor[Any]
 ) -> None:
@@ -106,17 +72,6 @@ def test_what_our_retry_sends_again_has_the_first_timestamp(
     future = executor.submit(insert, (7, "a"), retry=retry, assume_idempotent=True)
     first, second = first_and_second(server, lambda held: held.error(OVERLOADED))
     assert not list(future.result(30))
-    assert first.body == second.body
-
-
-def test_what_is_unknown_to_the_server_is_prepared_anew(
-    server: ScriptedServer, insert: Any, executor: DirectExecutor[Any]
-) -> None:
-    future = executor.submit(insert, (7, "a"))
-    prepared = len(server.prepared)
-    first, second = first_and_second(server, lambda held: held.error(UNPREPARED))
-    assert not list(future.result(30))
-    assert server.prepared[prepared:] == [INSERT]
     assert first.body == second.body
 
 
@@ -131,18 +86,6 @@ def test_a_further_page_is_told_of(
     assert result.paging_state == b"state"
     rows = iter(result)
     assert next(rows).value == text_of(7)
-
-
-def test_what_is_never_answered_times_out_and_keeps_its_stream(
-    server: ScriptedServer, session: Any, insert: Any, executor: DirectExecutor[Any]
-) -> None:
-    future = executor.submit(insert, (7, "a"), timeout=0.05)
-    [held] = server.wait_for(1)
-    assert isinstance(future.exception(30), OperationTimedOut)
-    connection = only_connection(session)
-    assert held.stream in connection.orphaned_request_ids
-    assert held.stream not in connection.request_ids
-    server.answer(held)
 
 
 def test_what_times_out_as_the_driver_goes_on_with_it_takes_no_other_ones_stream(
