@@ -35,6 +35,8 @@ DIRECT_SUITE = [
     "tests/direct/test_routes.py",
     "tests/direct/test_fitting.py",
     "tests/direct/test_handing_over.py",
+    "tests/direct/test_alone_and_in_batches.py",
+    "tests/direct/test_batches.py",
     "tests/direct/test_streams.py",
 ]
 """For what is in `drivers/direct`."""

@@ -6,6 +6,7 @@ import errno
 import importlib
 import io
 import socket
+import ssl
 import sys
 import zlib
 from collections import deque
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 from cassandra.cluster import Cluster, NoHostAvailable
-from cassandra.connection import ConnectionException
+from cassandra.connection import ConnectionException, DefaultEndPoint, UnixSocketEndPoint
+from cassandra.io.libevreactor import LibevConnection
+from cassandra.io.libevwrapper import EV_ERROR
 from cassandra.marshal import int32_pack
 from cassandra.segment import CrcException, SegmentCodec
 from hypothesis import given, settings
@@ -312,18 +315,154 @@ def test_the_users_own_socket_options_come_last(server: ScriptedServer) -> None:
         cluster.shutdown()
 
 
-def test_bytes_that_are_no_frame_end_the_connection(server: ScriptedServer) -> None:
+def test_a_unix_socket_is_asked_for_no_option_of_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LibevConnection, "_connect_socket", lambda self: None)
+    for endpoint, options in (
+        (UnixSocketEndPoint("/run/cql"), None),
+        (DefaultEndPoint("127.0.0.1"), [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]),
+    ):
+        connection = CoalescingConnection.__new__(CoalescingConnection)
+        connection.endpoint, connection.sockopts = endpoint, None
+        connection._connect_socket()
+        assert connection.sockopts == options
+
+
+class Interrupted(Recorder):
+    """A socket whose calls raise what they are to, one after the other, before they go on."""
+
+    def __init__(self, inner: Any, on_send: list[Any], on_read: list[Any]) -> None:
+        super().__init__(inner)
+        self._on_send, self._on_read = deque(on_send), deque(on_read)
+
+    def send(self, data: bytes) -> int:
+        if self._on_send:
+            raise self._on_send.popleft()
+        return super().send(data)
+
+    def recv(self, most: int) -> bytes:
+        if self._on_read:
+            raise self._on_read.popleft()
+        return super().recv(most)
+
+
+def test_a_socket_that_is_not_ready_is_asked_again(server: ScriptedServer) -> None:
+    """TLS says so in its own way, also of the other direction than that which was asked for."""
+    busy = BlockingIOError(errno.EAGAIN, "not now")
+    wants: list[OSError] = [ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "more, first")]
+    wants.append(ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "full"))
     cluster = connected(server, protocol_version=4)
+    try:
+        session = cluster.connect()
+        connection = connection_of(session)
+        inner = connection._socket
+        connection._socket = Interrupted(inner, [*wants, busy], [*wants, busy])
+        future = session.execute_async(f"{ECHO}1")
+        wait_for(server, 1)
+        for each in list(server.held):
+            server.take(each)
+            each.peer.send(each.success())
+        assert future.result().one().value.startswith("value 1")
+        assert not connection.is_defunct
+        connection._socket = inner
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(errno.ECONNRESET, "by the other end"),
+        ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the end of TLS without a word"),
+    ],
+    ids=["tcp", "tls"],
+)
+@pytest.mark.parametrize("direction", ["send", "read"])
+def test_a_socket_that_breaks_ends_the_connection(
+    server: ScriptedServer, direction: str, error: OSError
+) -> None:
+    cluster = connected(server, protocol_version=4)
+    try:
+        session = cluster.connect()
+        connection = connection_of(session)
+        errors = {"send": [[error], []], "read": [[], [error]]}[direction]
+        connection._socket = Interrupted(connection._socket, *errors)
+        future = session.execute_async(f"{ECHO}1", timeout=20)
+        if direction == "read":
+            wait_for(server, 1)
+            [held] = server.held
+            server.take(held).peer.send(held.success())
+        with pytest.raises((ConnectionException, NoHostAvailable)):
+            future.result()
+        assert connection.is_defunct
+        assert connection.last_error is error
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.parametrize("handle", ["handle_read", "handle_write"])
+def test_an_error_of_the_event_loop_is_the_drivers_to_handle(
+    server: ScriptedServer, handle: str
+) -> None:
+    cluster = connected(server, protocol_version=4)
+    try:
+        session = cluster.connect()
+        connection = connection_of(session)
+        on_the_event_loop(lambda: getattr(connection, handle)(None, EV_ERROR, errno.EBADF))
+        assert connection.is_defunct
+        assert connection.last_error.errno == errno.EBADF
+    finally:
+        cluster.shutdown()
+
+
+def test_what_is_put_off_to_the_end_of_a_read(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What raises is logged, and keeps nothing else from being done."""
+    cluster = connected(server, protocol_version=4)
+    done: list[str] = []
+    ended = Event()
+
+    def in_the_read(rows: Any) -> None:
+        CoalescingConnection.call_after_read(lambda: 1 / 0)
+        CoalescingConnection.call_after_read(lambda: done.append("after"))
+        CoalescingConnection.call_after_read(ended.set)
+        done.append("within")
+
+    try:
+        session = cluster.connect()
+        session.execute_async(f"{ECHO}1").add_callback(in_the_read)
+        wait_for(server, 1)
+        [held] = server.held
+        server.take(held).peer.send(held.success())
+        assert ended.wait(20)
+        assert done == ["within", "after"]
+        assert "ZeroDivisionError" in caplog.text
+        # Where nothing is being read it is done at once, on the event loop.
+        ended.clear()
+        CoalescingConnection.call_after_read(ended.set)
+        assert ended.wait(20)
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [(4, "no frame of the native protocol"), (5, "CRC mismatch")],
+)
+def test_bytes_that_are_no_frame_end_the_connection(
+    server: ScriptedServer, version: int, said: str
+) -> None:
+    cluster = connected(server, protocol_version=version)
     try:
         session = cluster.connect()
         future = session.execute_async(f"{ECHO}1", timeout=20)
         wait_for(server, 1)
         connection = connection_of(session)
-        server.held[0].peer.send(b"HTTP/1.1 400 Bad Request")
+        server.held[0].peer.socket.sendall(b"HTTP/1.1 400 Bad Request")
         with pytest.raises((ConnectionException, NoHostAvailable)):
             future.result()
         assert connection.is_defunct
-        assert "no frame of the native protocol" in str(connection.last_error)
+        assert said in str(connection.last_error)
     finally:
         cluster.shutdown()
 
