@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cassandra import ConsistencyLevel, WriteTimeout
-from cassandra.cluster import EXEC_PROFILE_DEFAULT
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResponseFuture
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
 
 from concurrent_exec import BatchExecutor
@@ -85,6 +85,58 @@ def test_the_server_gets_what_the_driver_would_send(
     at = theirs.body.index(expected.timestamp.to_bytes(8))
     assert ours.body[:at] == theirs.body[:at]
     assert ours.body[at + 8 :] == theirs.body[at + 8 :]
+
+
+def test_where_the_server_makes_the_timestamp_there_is_none(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: BatchExecutor[Any],
+    futures: list[Any],
+) -> None:
+    session.use_client_timestamp = False
+    batch = BatchStatement(BatchType.UNLOGGED)
+    for row in ROWS:
+        batch.add(insert, row)
+    for send in (lambda: session.execute_async(batch), lambda: executor.map(insert, ROWS)):
+        results = send()
+        [held] = server.wait_for(1)
+        server.answer(held)
+        if isinstance(results, ResponseFuture):
+            theirs = held.body
+            results.result()
+        else:
+            assert held.body == theirs
+            assert len(results.all()) == len(ROWS)
+    assert len(futures) == 1
+
+
+def test_where_somebody_listens_all_is_the_drivers(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: BatchExecutor[Any],
+    futures: list[Any],
+) -> None:
+    heard: list[Any] = []
+    session.add_request_init_listener(heard.append)
+    results = executor.map(insert, ROWS)
+    [held] = server.wait_for(1)
+    server.answer(held)
+    assert len(results.all()) == len(ROWS)
+    assert (len(heard), [len(batch) for batch in futures]) == (1, [len(ROWS)])
+
+
+def test_what_has_no_key_that_we_know_goes_alone(
+    server: ScriptedServer, insert: Any, executor: BatchExecutor[Any], futures: list[Any]
+) -> None:
+    insert.routing_key_indexes = None
+    results = executor.map(insert, ROWS)
+    for held in server.wait_for(len(ROWS)):
+        assert not held.is_batch
+        server.answer(held)
+    assert len(results.all()) == len(ROWS)
+    assert not futures
 
 
 def test_a_batch_that_the_driver_would_encode_otherwise_is_the_drivers(

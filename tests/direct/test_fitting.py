@@ -18,8 +18,14 @@ from cassandra.policies import (
 from cassandra.protocol import ProtocolHandler
 from cassandra.query import BatchStatement, SimpleStatement
 
-from concurrent_exec import ConcurrentExecError, DirectExecutor, Retry, UnknownDriverError
-from concurrent_exec.drivers.direct import known
+from concurrent_exec import (
+    BatchExecutor,
+    ConcurrentExecError,
+    DirectExecutor,
+    Retry,
+    UnknownDriverError,
+)
+from concurrent_exec.drivers.direct import go, known
 from tests.direct.server import ECHO, INSERT, SELECT, ScriptedServer, text_of
 
 
@@ -131,6 +137,11 @@ PLAIN: dict[str, Case] = {
     "names": lambda session, _: run(session, session.prepare(INSERT), {"key": 1, "value": "a"}),
     "null": lambda session, _: run(session, session.prepare(INSERT), (1, None)),
     "unset": lambda session, _: run(session, session.prepare(INSERT), (1,)),
+    "bound with null": lambda session, _: run(
+        session, session.prepare(INSERT).bind((1, None)), None
+    ),
+    "bound with unset": lambda session, _: run(session, session.prepare(INSERT).bind((1,)), None),
+    "timestamps": lambda session, monkeypatch: own_timestamps(session, monkeypatch),
     "retry": retrying,
     "idempotent": prepared(is_idempotent=True),
     "timeout": option(timeout=5.0),
@@ -154,6 +165,20 @@ def speculative(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
     statement = session.prepare(INSERT)
     statement.is_idempotent = True
     return run(session, statement, (1, "a"), execution_profile="speculative")
+
+
+def own_timestamps(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a generator of the user's own, which is asked once for each statement."""
+    given: list[int] = []
+
+    def next_one() -> int:
+        given.append(len(given))
+        return given[-1]
+
+    monkeypatch.setattr(session.cluster, "timestamp_generator", next_one)
+    with DirectExecutor(session) as executor:
+        executor.map(session.prepare(INSERT), [(key, "a") for key in range(10)]).all()
+    assert len(given) == 10
 
 
 def continuous_paging(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -210,6 +235,59 @@ FOR_THE_DRIVER: dict[str, Case] = {
     "encryption": encrypted,
     "type": foreign_type,
 }
+
+
+@pytest.mark.filterwarnings("ignore:Legacy execution parameters:DeprecationWarning")
+def test_a_session_without_profiles(server: ScriptedServer) -> None:
+    """One that is configured in the old way has its options itself, and no profile of any name."""
+    cluster = Cluster(
+        [server.address],
+        port=server.port,
+        protocol_version=4,
+        schema_metadata_enabled=False,
+        token_metadata_enabled=False,
+        load_balancing_policy=RoundRobinPolicy(),
+        compression=False,
+    )
+    try:
+        session = cluster.connect()
+        insert = session.prepare(INSERT)
+        session.default_timeout = 20.0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(session, "_create_response_future", None)
+            assert not list(run(session, insert, (1, "a")))
+        with pytest.raises(ValueError, match="execution_profile") as theirs:
+            session.execute(insert, (1, "a"), execution_profile="mine")
+        with pytest.raises(ValueError) as ours:
+            run(session, insert, (1, "a"), execution_profile="mine")
+        assert str(ours.value) == str(theirs.value)
+    finally:
+        cluster.shutdown()
+
+
+def test_a_profile_that_there_is_not_is_the_drivers_to_refuse(session: Any) -> None:
+    with pytest.raises(ValueError, match="nobody"):
+        run(session, session.prepare(INSERT), (1, "a"), execution_profile="nobody")
+
+
+def test_any_number_of_different_statements(
+    session: Any, futures: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How each is sent is remembered of the last ones only."""
+    monkeypatch.setattr(go, "_MOST_PLANS", 3)
+    monkeypatch.setattr(go, "_MOST_ROUTES", 2)
+    inserts = []
+    for number in range(10):
+        insert = session.prepare(INSERT)
+        columns = insert.column_metadata
+        insert.column_metadata = [each._replace(table_name=f"t{number}") for each in columns]
+        inserts.append(insert)
+    pairs = [(insert, (key, "a")) for _ in range(3) for key, insert in enumerate(inserts)]
+    with DirectExecutor(session) as executor:
+        assert len(executor.execute(pairs).all()) == len(pairs)
+    with BatchExecutor(session) as batching:
+        assert len(batching.execute(pairs).all()) == len(pairs)
+    assert not futures
 
 
 @pytest.mark.parametrize("case", PLAIN.values(), ids=PLAIN)
