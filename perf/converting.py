@@ -10,9 +10,7 @@ columns of the flights that left New York in 2013, with their gaps.
 from __future__ import annotations
 
 import csv
-import random
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,8 +28,9 @@ from cassandra.query import UNSET_VALUE, PreparedStatement
 from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.sources import open_source
-from demo.data import flights_archive
+from demo.data import Flight
 from perf import options, results
+from perf.files import write_flights, write_key_values
 
 Make = Callable[[str], Any]
 Parameters = Iterator[Sequence[Any]]
@@ -69,23 +68,17 @@ class File:
 
 def pairs(folder: Path, count: int, name: str, types: Mapping[str, Any], prefix: str) -> File:
     """Write keys and values."""
-    draw = random.Random(1)
     path = folder / f"{name.replace(' ', '-')}.csv"
-    with path.open("w", newline="") as file:
-        file.write("id,value\n")
-        file.writelines(f"{prefix}{key},{draw.randbytes(24).hex()}\n" for key in range(count))
+    write_key_values(path, count, prefix)
     return File(name, path, types, count)
 
 
 def flights(folder: Path, count: int) -> File:
     """Unpack the first of the flights."""
     path = folder / "flights.csv"
-    with zipfile.ZipFile(flights_archive()) as archive, archive.open("flights.csv") as packed:
-        lines = packed.read().splitlines(keepends=True)[: count + 1]
-    path.write_bytes(b"".join(lines))
-    names = lines[0].decode().strip().split(",")
-    types = {name: _OF_FLIGHTS.get(name, ShortType) for name in names}
-    return File("flights", path, types, len(lines) - 1)
+    records = write_flights(path, count)
+    types = {name: _OF_FLIGHTS.get(name, ShortType) for name in Flight._fields}
+    return File("flights", path, types, records)
 
 
 def ours(file: File) -> Parameters:

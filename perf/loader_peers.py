@@ -15,6 +15,7 @@ from typing import Any
 import click
 from cassandra.concurrent import execute_concurrent_with_args
 
+from concurrent_exec.cluster.artifacts import fetched_jars
 from concurrent_exec.connect import ConnectionOptions, connect
 
 DSBULK = "1.10.0"
@@ -28,38 +29,13 @@ _DSBULK_PARTS = (
     "executor-reactor",
     "batcher-reactor",
 )
-_DEPENDENCY = (
-    "<dependency><groupId>com.datastax.oss</groupId><artifactId>dsbulk-{}</artifactId>"
-    f"<version>{DSBULK}</version></dependency>"
-)
-# The plugin's version is fixed so that the same command does the same everywhere.
-_POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>concurrent-exec</groupId>
-  <artifactId>dsbulk-fetch</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>{}</dependencies>
-  <build><plugins><plugin>
-    <groupId>org.apache.maven.plugins</groupId>
-    <artifactId>maven-dependency-plugin</artifactId>
-    <version>2.8</version>
-  </plugin></plugins></build>
-</project>
-"""
 
 
 def dsbulk() -> list[str]:
     """Return the beginning of DSBulk's command line."""
-    jars = CACHE / f"dsbulk-{DSBULK}"
-    if not (jars / ".complete").exists():
-        jars.mkdir(parents=True, exist_ok=True)
-        parts = "".join(map(_DEPENDENCY.format, _DSBULK_PARTS))
-        (jars / "pom.xml").write_text(_POM.format(parts))
-        fetch = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]
-        subprocess.run([*fetch, f"-DoutputDirectory={jars}"], cwd=jars, check=True)
-        (jars / ".complete").touch()
+    parts = [("com.datastax.oss", f"dsbulk-{part}", DSBULK) for part in _DSBULK_PARTS]
+    folder = CACHE / f"dsbulk-{DSBULK}"
+    jars = fetched_jars(folder, f"DSBulk {DSBULK}", parts, megabytes=35, report=click.echo)
     return ["java", "-cp", f"{jars}/*", "com.datastax.oss.dsbulk.runner.DataStaxBulkLoader"]
 
 

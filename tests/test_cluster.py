@@ -267,7 +267,7 @@ class TestFetch:
 
     def test_without_cassandra_among_the_jars(self, machine: Machine) -> None:
         machine.environment.setenv("FAKE_MVN", "empty")
-        with pytest.raises(ClusterError, match="fetched no Cassandra"):
+        with pytest.raises(ClusterError, match="fetched no Apache Cassandra"):
             cassandra_jars()
 
     def test_maven_missing(self, machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Fetch Cassandra's jars from Maven Central, once, into the user's cache folder."""
+"""Fetch a program's jars from Maven Central, once, into a folder: above all Cassandra's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,16 +26,10 @@ _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>concurrent-exec</groupId>
-  <artifactId>cassandra-fetch</artifactId>
+  <artifactId>fetch</artifactId>
   <version>1</version>
   <packaging>pom</packaging>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.cassandra</groupId>
-      <artifactId>cassandra-all</artifactId>
-      <version>{version}</version>
-    </dependency>
-  </dependencies>
+  <dependencies>{}</dependencies>
   <build>
     <plugins>
       <plugin>
@@ -47,6 +41,9 @@ _POM = """\
   </build>
 </project>
 """
+_DEPENDENCY = (
+    "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"
+)
 
 
 def cassandra_jars(
@@ -54,24 +51,43 @@ def cassandra_jars(
 ) -> Path:
     """Return the folder that holds Cassandra's jars, fetching them first if needed.
 
-    `cache` is the folder for what was fetched (default: the user's cache folder); `report` is
-    given a line on what is being waited for. An interrupted fetch leaves nothing that looks
-    complete, and of two fetches at once the second waits and uses the first one's jars.
+    `cache` is the folder for what was fetched (default: the user's cache folder); all else is as
+    in `fetched_jars`.
+    """
+    folder = (cache or default_cache()) / f"cassandra-{CASSANDRA_VERSION}"
+    title = f"Apache Cassandra {CASSANDRA_VERSION}"
+    parts = [("org.apache.cassandra", "cassandra-all", CASSANDRA_VERSION)]
+    return fetched_jars(folder, title, parts, megabytes=66, report=report)
+
+
+def fetched_jars(
+    folder: Path,
+    title: str,
+    parts: Sequence[tuple[str, str, str]],
+    *,
+    megabytes: int,
+    report: Callable[[str], None],
+) -> Path:
+    """Return `folder` with the jars of `parts` and of all that they need, fetching them if needed.
+
+    `parts` are group, artifact and version each; `title` and `megabytes` say for messages what it
+    is, and how much in all; `report` is given a line on what is being waited for. An interrupted
+    fetch leaves nothing that looks complete, and of two fetches at once the second waits and uses
+    the first one's jars.
 
     Raises ClusterError if Maven is missing or fails.
     """
-    cache = cache or default_cache()
-    folder = cache / f"cassandra-{CASSANDRA_VERSION}"
     if _is_complete(folder):
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
 
     def on_wait() -> None:
-        report("waiting for another process that is fetching Cassandra")
+        report(f"waiting for another process that is fetching {title}")
 
-    with locked(cache / f"{folder.name}.lock", on_wait):
+    with locked(folder.with_name(f"{folder.name}.lock"), on_wait):
         if not _is_complete(folder):
-            _fetch(folder, report)
+            report(f"fetching {title} from Maven Central (about {megabytes} MB, only once)")
+            _fetch(folder, title, parts)
     return folder
 
 
@@ -84,21 +100,20 @@ def _is_complete(folder: Path) -> bool:
         return False
 
 
-def _fetch(folder: Path, report: Callable[[str], None]) -> None:
+def _fetch(folder: Path, title: str, parts: Sequence[tuple[str, str, str]]) -> None:
     maven = find_maven()
     # The lock is held: what lies here unfinished belongs to nobody any more.
     for leftover in folder.parent.glob(f"{folder.name}.*.part"):
         shutil.rmtree(leftover, ignore_errors=True)
-    report(
-        f"fetching Apache Cassandra {CASSANDRA_VERSION} from Maven Central (about 66 MB, only once)"
-    )
     part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         jars = part / "jars"
         jars.mkdir()
-        _run_maven(maven, part, jars)
-        if not (jars / f"cassandra-all-{CASSANDRA_VERSION}.jar").is_file():
-            raise ClusterError(f"{maven} succeeded, but fetched no Cassandra {CASSANDRA_VERSION}")
+        pom = _POM.format("".join(_DEPENDENCY.format(*each) for each in parts))
+        (part / "pom.xml").write_text(pom)
+        _run_maven(maven, title, part, jars)
+        if not all((jars / f"{name}-{version}.jar").is_file() for _, name, version in parts):
+            raise ClusterError(f"{maven} succeeded, but fetched no {title}")
         sizes = {jar.name: jar.stat().st_size for jar in sorted(jars.iterdir())}
         (jars / _MANIFEST).write_text(json.dumps(sizes, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,8 +122,7 @@ def _fetch(folder: Path, report: Callable[[str], None]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _run_maven(maven: Path, part: Path, jars: Path) -> None:
-    (part / "pom.xml").write_text(_POM.format(version=CASSANDRA_VERSION))
+def _run_maven(maven: Path, title: str, part: Path, jars: Path) -> None:
     # A session of its own, because mvn is a script that starts java: both must end on Ctrl-C.
     with subprocess.Popen(
         [
@@ -137,7 +151,6 @@ def _run_maven(maven: Path, part: Path, jars: Path) -> None:
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         errors = [line for line in lines if "ERROR" in line] or lines
         raise ClusterError(
-            f"{maven} could not fetch Cassandra {CASSANDRA_VERSION} "
-            f"(exit status {process.returncode}); it said:",
+            f"{maven} could not fetch {title} (exit status {process.returncode}); it said:",
             errors[:4],
         )
