@@ -344,7 +344,6 @@ def test_configuration_is_checked_before_connecting(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.cluster
 class TestCqlshrc:
     def test_hosts_login_and_tls(self, tmp_path: Path) -> None:
         (tmp_path / "ca.pem").touch()
@@ -369,6 +368,14 @@ class TestCqlshrc:
             {"CONCURRENT_EXEC_USERNAME": "you"}, cqlshrc=file, contact_points="[::1]"
         )
         assert (made.contact_points, made.port, made.username) == (("::1",), 9042, "you")
+
+    def test_a_login_in_the_file_itself_and_a_host_alone(self, tmp_path: Path) -> None:
+        file = tmp_path / "cqlshrc"
+        file.write_text(
+            "[authentication]\nusername = me\npassword = 5%x\n[connection]\nhostname = ::1\nport =\n"
+        )
+        made = ConnectionOptions.from_environment({}, cqlshrc=file)
+        assert made == ConnectionOptions(("::1",), username="me", password="5%x")
 
     @pytest.mark.parametrize(
         ("text", "problem"),
@@ -415,6 +422,7 @@ class TestSecureConnectBundle:
                 ConnectionOptions(secure_connect_bundle=tmp_path, **other)
 
 
+@pytest.mark.cluster
 def test_real_with_password_and_tls(
     certificate: Path,
     caplog: pytest.LogCaptureFixture,
