@@ -6,6 +6,8 @@ are run by tests/test_cli.py and tests/test_connect.py.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import json
 import os
@@ -38,7 +40,7 @@ from concurrent_exec.cluster.java import find_java
 from concurrent_exec.cluster.locking import locked
 from concurrent_exec.cluster.logs import failure_reason, sees_up
 from concurrent_exec.cluster.memory import MIB, available_memory, parse_heap
-from concurrent_exec.cluster.network import answers_cql
+from concurrent_exec.cluster.network import answers_cql, check_port
 from concurrent_exec.cluster.processes import ProcessIdentity
 from concurrent_exec.cluster.state import STATE_FILE
 
@@ -407,6 +409,20 @@ class TestPorts:
         ):
             machine.cassandra().start()
 
+    def test_an_address_or_a_port_that_is_not_ours(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(ClusterError, match=r"can't be used: Cannot assign requested address"):
+            check_port("192.0.2.1", PORT)  # of a network for documentation
+
+        def refuse(listener: socket.socket, address: Any) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(socket.socket, "bind", refuse)  # root may use any port
+        with pytest.raises(ClusterError, match=r"port 42 on .* not allowed to this user; choose"):
+            machine.cassandra(port=42).start()
+        assert machine.fetches == 0
+
     def test_of_a_later_node(self, machine: Machine) -> None:
         second = machine.first_address.removesuffix("1") + "2"
         with (
@@ -600,8 +616,43 @@ class TestLock:
         thread.join(60)
         assert inside.is_set()
 
+    def test_nobody_is_told_where_nobody_asks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waits = threading.Event()
+        flock = fcntl.flock
+        order: list[str] = []
+
+        def noting(descriptor: int, how: int) -> None:
+            if how == fcntl.LOCK_EX:
+                waits.set()
+            flock(descriptor, how)
+
+        def second() -> None:
+            with locked(tmp_path / "lock"):
+                order.append("second")
+
+        monkeypatch.setattr(fcntl, "flock", noting)
+        with locked(tmp_path / "lock"):
+            thread = threading.Thread(target=second)
+            thread.start()
+            assert waits.wait(60)
+            order.append("first")
+        thread.join(60)
+        assert order == ["first", "second"]
+
 
 class TestLife:
+    def test_before_its_start(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        cassandra = machine.cassandra()
+        assert repr(cassandra) == f"<LocalCassandra {machine.first_address} port {PORT}>"
+        cassandra.stop()
+        with pytest.raises(ClusterError, match="has not been started"):
+            cassandra.directory  # noqa: B018
+        monkeypatch.setattr(sys, "platform", "darwin")
+        with pytest.raises(ClusterError, match="on Linux only"):
+            cassandra.start()
+
     def test_in_a_temporary_folder(self, machine: Machine) -> None:
         with machine.cassandra() as cassandra:
             [node] = cassandra.nodes

@@ -372,7 +372,8 @@ class TestCqlshrc:
     def test_a_login_in_the_file_itself_and_a_host_alone(self, tmp_path: Path) -> None:
         file = tmp_path / "cqlshrc"
         file.write_text(
-            "[authentication]\nusername = me\npassword = 5%x\n[connection]\nhostname = ::1\nport =\n"
+            "[authentication]\nusername = me\npassword = 5%x\n"
+            "[connection]\nhostname = ::1\nport =\n"
         )
         made = ConnectionOptions.from_environment({}, cqlshrc=file)
         assert made == ConnectionOptions(("::1",), username="me", password="5%x")
