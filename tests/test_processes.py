@@ -28,8 +28,11 @@ from hypothesis import strategies as st
 
 from concurrent_exec import (
     NotTransferableError,
+    Observer,
     ProcessExecutor,
     Retry,
+    StatementSettled,
+    StatementStarted,
     WorkerLostError,
 )
 from concurrent_exec.connect import ConnectionOptions, connect
@@ -289,6 +292,81 @@ def test_a_statement_that_can_not_be_prepared_fails_alone() -> None:
 def test_wrong_options(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         ProcessExecutor(**{"connect": refusing, **wrong})
+
+
+def test_any_number_of_different_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker keeps the last ones prepared, and has the others prepared again."""
+    monkeypatch.setattr("concurrent_exec.executors._worker.MOST_STATEMENTS", 3)
+    session = a_session()
+    inserts = [
+        session.as_prepared(
+            f"INSERT INTO t{n} (k) VALUES (?)", {"k": Int32Type}, partition_key=["k"]
+        )
+        for n in range(8)
+    ]
+    pairs: list[tuple[Any, Any]] = [(insert, (n,)) for n, insert in enumerate(inserts)]
+    pairs += [(insert.bind((n,)), None) for n, insert in enumerate(inserts)]
+    with process_executor(session, chunksize=2) as executor:
+        assert len(executor.execute(pairs * 3).all()) == len(pairs) * 3
+
+
+def test_an_observer_is_told_of_each_statement_that_goes() -> None:
+    class Counting(Observer):
+        def __init__(self) -> None:
+            self.started = self.settled = 0
+
+        def on_started(self, details: StatementStarted) -> None:
+            self.started += 1
+
+        def on_settled(self, details: StatementSettled) -> None:
+            self.settled += 1
+
+    counting = Counting()
+    with process_executor(a_session(), chunksize=3, observers=[counting]) as executor:
+        executor.map("an insert", [(n,) for n in range(10)]).all()
+    assert (counting.started, counting.settled) == (10, 10)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no more threads"), KeyboardInterrupt()])
+def test_a_pool_that_takes_nothing(error: BaseException) -> None:
+    """What was not handed over was not sent; an interrupt reaches whoever it struck."""
+
+    class Refusing(Pool):
+        def submit(self, run: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+            raise error
+
+    executor = process_executor(a_session(), pool=Refusing)
+    if isinstance(error, Exception):
+        future = executor.submit("an insert", (1,))
+        assert future.exception() is error
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit("an insert", (1,))
+    assert executor.statistics().in_flight == 0
+    executor.shutdown()
+
+
+def test_a_shutdown_that_does_not_wait_ends_the_pool_later() -> None:
+    session = ScriptedSession()
+    ended = threading.Event()
+
+    class Noting(Threads):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ended.set()
+
+    executor = process_executor(session, pool=Noting)
+    future = executor.submit("an insert", (1,))
+    wait_until_sent(session)
+    executor.shutdown(wait=False)
+    assert not ended.is_set()
+    session.pending[0].succeed()
+    assert not list(future.result(30))
+    assert ended.wait(30)
+
+
+def wait_until_sent(session: ScriptedSession) -> None:
+    while not session.pending:
+        time.sleep(0.001)
 
 
 # ---- a pool that breaks ----

@@ -346,13 +346,15 @@ class ScriptedWire:
         failed: list[tuple[Any, BaseException]] = []
         refused = False
         self._here.answers = succeeded, failed
-        for message in messages:
-            try:
-                self._send(message, on_answers)
-            except Exception as exc:
-                message.fail(exc, sent=False)
-                refused = True
-        self._here.answers = None
+        try:
+            for message in messages:
+                try:
+                    self._send(message, on_answers)
+                except Exception as exc:
+                    message.fail(exc, sent=False)
+                    refused = True
+        finally:  # an interrupt is the caller's, who knows what it had given us
+            self._here.answers = None
         if succeeded or failed or refused:
             on_answers(succeeded, failed)
 
