@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
@@ -15,13 +16,28 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 from cassandra import ConsistencyLevel, InvalidRequest, OperationTimedOut
-from cassandra.cqltypes import Int32Type, UserType, UTF8Type, lookup_casstype
+from cassandra.cqltypes import (
+    FloatType,
+    Int32Type,
+    UserType,
+    UTF8Type,
+    VectorType,
+    lookup_casstype,
+)
 from cassandra.policies import FallthroughRetryPolicy
-from cassandra.query import UNSET_VALUE, BatchStatement, SimpleStatement
+from cassandra.query import (
+    UNSET_VALUE,
+    BatchStatement,
+    SimpleStatement,
+    dict_factory,
+    named_tuple_factory,
+    tuple_factory,
+)
 from cassandra.util import OrderedMapSerializedKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +52,7 @@ from concurrent_exec import (
     WorkerLostError,
 )
 from concurrent_exec.connect import ConnectionOptions, connect
-from concurrent_exec.drivers.travelling import arrived, dumps, loads
+from concurrent_exec.drivers.travelling import arrived, dumps, loads, parts_of, result_of
 from concurrent_exec.testing import Reply, ScriptedSession
 from perf import servers
 from perf.void_server import VoidServer
@@ -233,6 +249,58 @@ def test_types_arrive_as_they_were(kind: str) -> None:
     assert there.cass_parameterized_type(full=True) == lookup_casstype(
         kind
     ).cass_parameterized_type(full=True)
+
+
+def test_types_of_vectors_and_of_users_arrive_as_they_were() -> None:
+    vector = travel(VectorType.apply_parameters([FloatType, 3], None))
+    assert (issubclass(vector, VectorType), vector.subtype, vector.vector_size) == (
+        True,
+        FloatType,
+        3,
+    )
+    point = travel(UserType.make_udt_class("ks", "point", ("x", "y"), (Int32Type, FloatType)))
+    assert (point.keyspace, point.typename) == ("ks", "point")
+    assert (point.fieldnames, point.subtypes) == (("x", "y"), (Int32Type, FloatType))
+
+
+def test_rows_arrive_with_the_names_of_their_columns() -> None:
+    """Also where a process has no such class, or has one of other fields by that name."""
+    row = namedtuple("Row", ["key", "value"])(1, uuid4())
+    there: Any = travel(row)
+    assert (there, there._fields) == (row, row._fields)
+    old = UserType.make_udt_class("ks", "moved", ("a", "b"), (Int32Type, Int32Type))
+    pickled = dumps(old.tuple_type(1, 2))
+    UserType.evict_udt_class("ks", "moved")
+    UserType.make_udt_class("ks", "moved", ("a", "c"), (Int32Type, Int32Type))
+    there = loads(pickled)
+    assert (tuple(there), there._fields) == ((1, 2), ("a", "b"))
+    assert travel(Fate("well", 3)) == Fate("well", 3)
+    assert type(travel(Fate("well", 3))) is Fate
+
+
+class Fate(NamedTuple):
+    """A class that is found where it arrives."""
+
+    name: str
+    number: int
+
+
+@pytest.mark.parametrize("factory", [None, tuple_factory, dict_factory, lambda names, rows: rows])
+def test_results_arrive_as_their_row_factory_has_made_them(factory: Any) -> None:
+    session = ScriptedSession(lambda *_: Reply(rows=[(1, "a"), (2, "b")], at_once=True))
+    there = session.execute("SELECT")
+    there.response_future.row_factory = factory or named_tuple_factory
+    names = ["key", "value"]
+    there.column_names, there.column_types = names, [Int32Type, UTF8Type]
+    there._current_rows = (factory or named_tuple_factory)(names, [(1, "a"), (2, "b")])
+    parts = parts_of(there)
+    assert parts is not None
+    here = result_of(loads(dumps(parts)), "SELECT")
+    assert here.column_names == names
+    rows = list(here)
+    assert rows == there.current_rows
+    if factory is None:
+        assert [row.value for row in rows] == ["a", "b"]
 
 
 def test_values_arrive_as_the_driver_makes_them() -> None:
