@@ -86,8 +86,9 @@ def fetched_jars(
 
     with locked(folder.with_name(f"{folder.name}.lock"), on_wait):
         if not _is_complete(folder):
+            maven = find_maven()
             report(f"fetching {title} from Maven Central (about {megabytes} MB, only once)")
-            _fetch(folder, title, parts)
+            _fetch(maven, folder, title, parts)
     return folder
 
 
@@ -100,8 +101,7 @@ def _is_complete(folder: Path) -> bool:
         return False
 
 
-def _fetch(folder: Path, title: str, parts: Sequence[tuple[str, str, str]]) -> None:
-    maven = find_maven()
+def _fetch(maven: Path, folder: Path, title: str, parts: Sequence[tuple[str, str, str]]) -> None:
     # The lock is held: what lies here unfinished belongs to nobody any more.
     for leftover in folder.parent.glob(f"{folder.name}.*.part"):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -22,7 +22,7 @@ def a_run(**changes: Any) -> Any:
         "idempotent": True,
         "choice": SimpleNamespace(name="direct", reason="it is the fastest"),
         "concurrency": 100,
-        "source": SimpleNamespace(chunks=lambda: iter([])),
+        "sample": lambda: None,
         "binding": None,
     }
     return SimpleNamespace(**{**given, **changes})
@@ -49,12 +49,11 @@ def test_what_each_marker_gets() -> None:
         marker(marker="w", cql="text", column="", samples=[]),
     ]
     binding = SimpleNamespace(columns={"id", "name"}, explain=lambda sample, most: explained)
-    rejected = SimpleNamespace(ordinals=[], columns={})
     sample = SimpleNamespace(ordinals=[0], columns={"id": ["1"], "name": [""], "other": ["-"]})
     run = a_run(
         binding=binding,
         idempotent=False,
-        source=SimpleNamespace(chunks=lambda: iter([rejected, sample])),
+        sample=lambda: sample,
     )
     run.prepared.routing_key_indexes = None
     lines = explain(run).splitlines()

@@ -128,6 +128,18 @@ def test_one_file_of_the_kind_is_enough(tmp_path: Path) -> None:
     assert [tuple(values) for values in sent] == [(1, None), (2, "NULL")]
 
 
+def test_a_sample_is_of_what_would_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("none\n" * 3 + '{"id": 4}\n{"id": 5}\n{"id": 6}\n')
+    session = answering()
+
+    def sample(**options: Any) -> Any:
+        return BulkRun(session, write_of(session), tmp_path / "x.jsonl", **options).sample()
+
+    assert sample().columns == {"id": [4, 5, 6]}
+    assert sample(skip=4, limit=1).columns == {"id": [5]}
+    assert sample(limit=3) is None
+
+
 # ---- a dry run ----
 
 
