@@ -265,8 +265,9 @@ def test_types_of_vectors_and_of_users_arrive_as_they_were() -> None:
 
 def test_rows_arrive_with_the_names_of_their_columns() -> None:
     """Also where a process has no such class, or has one of other fields by that name."""
-    row = namedtuple("Row", ["key", "value"])(1, uuid4())
-    there: Any = travel(row)
+    made_here: Any = namedtuple("made_here", ["key", "value"])
+    row = made_here(1, uuid4())
+    there = travel(row)
     assert (there, there._fields) == (row, row._fields)
     old = UserType.make_udt_class("ks", "moved", ("a", "b"), (Int32Type, Int32Type))
     pickled = dumps(old.tuple_type(1, 2))
