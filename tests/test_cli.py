@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
-from cassandra import InvalidRequest
+from cassandra import InvalidRequest, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
 from click.testing import CliRunner
 
@@ -18,7 +19,7 @@ from concurrent_exec import cli
 from concurrent_exec.cli.errors import in_words
 from concurrent_exec.cli.group import SuggestingGroup
 from concurrent_exec.cli.options import connection_options
-from concurrent_exec.cluster import LocalCassandra
+from concurrent_exec.cluster import AlreadyRunningError, LocalCassandra
 from concurrent_exec.cluster.network import answers_cql
 from concurrent_exec.connect import ConnectionOptions
 from tests.test_cluster import PORT, Machine, is_gone, wait_until
@@ -97,6 +98,16 @@ class TestRoot:
             "pip install 'concurrent-exec[cli]'\n"
         )
 
+    def test_another_package_that_is_missing_is_no_matter_of_the_command_line(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in list(sys.modules):
+            if name.startswith("concurrent_exec.cli."):
+                monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "cassandra", None)
+        with pytest.raises(ModuleNotFoundError, match="cassandra"):
+            cli.main([])
+
 
 class TestCassandra:
     """With small scripts for java and mvn, see test_cluster."""
@@ -151,6 +162,35 @@ class TestCassandra:
             assert run("cassandra", "status")[0] == 0
         finally:
             run("cassandra", "stop")
+
+    def test_what_is_stopped_while_it_is_started_again(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def running(wanted: LocalCassandra) -> None:
+            raise AlreadyRunningError("it runs")
+
+        monkeypatch.setattr(LocalCassandra, "start", running)
+        assert cli.main(["cassandra", "start"]) == 1
+        assert "was just stopped; try again" in capsys.readouterr().err
+
+    def test_under_nohup_it_starts_without_its_terminal(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handlers: list[Any] = []
+
+        def start(wanted: LocalCassandra) -> None:
+            handlers.extend(map(signal.getsignal, (signal.SIGHUP, signal.SIGTERM)))
+
+        monkeypatch.setattr(LocalCassandra, "start", start)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            assert cli.main(["cassandra", "start"]) == 0
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert handlers[0] is signal.SIG_IGN
+        with pytest.raises(KeyboardInterrupt):
+            handlers[1](signal.SIGTERM, None)
 
     def test_kept_data(self, machine: Machine) -> None:
         folder = machine.folder / "mine"
@@ -337,6 +377,7 @@ def test_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (NoHostAvailable("none", {"127.0.0.1:9042": OSError("refused")}), "--contact-points"),
         (NoHostAvailable("none", {"127.0.0.1:9042": OSError("refused")}), "cassandra start"),
         (InvalidRequest("No keyspace has been specified. USE a keyspace"), "--keyspace"),
+        (UnresolvableContactPoints({}), "none of the contact points' names is known"),
     ],
 )
 def test_an_error_says_what_to_do(error: Exception, hint: str) -> None:

@@ -31,9 +31,9 @@ def _lines(context: click.Context) -> Iterator[str]:
         yield "|---|---|"
         for option in options:
             record = option.get_help_record(context)
-            if record is not None:
-                names, words = (text.replace("|", "\\|") for text in record)
-                yield f"| `{names}` | {' '.join(words.split())} |"
+            assert record is not None, "none is hidden"
+            names, words = (text.replace("|", "\\|") for text in record)
+            yield f"| `{names}` | {' '.join(words.split())} |"
 
 
 def write(page: Path) -> None:

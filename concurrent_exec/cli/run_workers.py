@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from concurrent_exec.bulk import Workers
+from concurrent_exec.distributed import DaskError, workers_at
 
 from .errors import Refused
 from .run_options import Given
@@ -21,10 +22,6 @@ def workers_for(given: Given, connect: Callable[[], Any]) -> Iterator[Workers | 
     if given.dask is None:
         yield Workers(connect, processes=given.processes)
         return
-    try:
-        from concurrent_exec.distributed import DaskError, workers_at
-    except ImportError as error:
-        raise Refused(str(error)) from error
     try:
         with workers_at(given.dask, connect, processes=given.processes) as workers:
             yield workers

@@ -65,10 +65,15 @@ def workers_at(
 ) -> Iterator[Workers]:
     """Give the workers of the cluster whose scheduler is at `address`, as `workers_on` does.
 
-    Raises DaskError where nobody answers there, or where there are no workers.
+    Raises DaskError where nobody answers there, where there are no workers, or where this process
+    has no Dask.
     """
-    from distributed import Client
-
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise DaskError(
+            f"a Dask cluster needs the package {error.name}: pip install 'concurrent-exec[dask]'"
+        ) from error
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
