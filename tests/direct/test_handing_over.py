@@ -165,6 +165,50 @@ def test_a_late_answer_is_not_the_next_statements(
     assert third.result(30).one().value == text_of(3)
 
 
+def test_without_a_free_stream_it_is_the_drivers_to_wait(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: DirectExecutor[Any],
+    futures: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = only_connection(session)
+    with connection.lock:
+        taken = connection.max_request_id - connection.in_flight
+        connection.in_flight += taken
+    create = session._create_response_future
+
+    def others_have_ended(*args: Any, **named: Any) -> Any:
+        with connection.lock:
+            connection.in_flight -= taken
+        return create(*args, **named)
+
+    monkeypatch.setattr(session, "_create_response_future", others_have_ended)
+    future = executor.submit(insert, (1, "a"))
+    [held] = server.wait_for(1)
+    server.answer(held)
+    assert not list(future.result(30))
+    assert len(futures) == 1
+    assert connection.in_flight == 0
+
+
+def test_a_connection_that_has_lost_too_many_streams_is_the_drivers_to_replace(
+    server: ScriptedServer,
+    session: Any,
+    insert: Any,
+    executor: DirectExecutor[Any],
+    futures: list[Any],
+) -> None:
+    connection = only_connection(session)
+    connection.orphaned_threshold_reached = True
+    future = executor.submit(insert, (1, "a"))
+    [held] = server.wait_for(1)
+    server.answer(held)
+    assert not list(future.result(30))
+    assert len(futures) == 1
+
+
 def test_what_was_sent_before_the_connection_broke_is_not_sent_again(
     server: ScriptedServer,
     session: Any,
