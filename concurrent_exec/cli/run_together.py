@@ -7,7 +7,6 @@ from .run_options import Given
 _READING = ("format", "header", "delimiter", "quote", "escape", "encoding")
 _EITHER = (
     ("checkpoint", "no_checkpoint"),
-    ("checkpoint_interval", "no_checkpoint"),
     ("explain", "dry_run"),
     ("dry_run", "latency"),
     ("quiet", "progress"),
@@ -34,9 +33,8 @@ def check_together(given: Given) -> None:
 def _check_standard_output(given: Given) -> None:
     if str(given.output) != _STANDARD_OUTPUT:
         return
-    for name in ("checkpoint", "checkpoint_interval"):
-        if name in given.explicit:
-            raise ValueError(f"{_option(name)}: standard output is no output that can be resumed")
+    if given.checkpoint is not None:
+        raise ValueError("--checkpoint: standard output is no output that can be resumed")
     if str(given.json_file) == _STANDARD_OUTPUT:
         raise ValueError("--json and --output can't both go to standard output")
 

@@ -178,9 +178,7 @@ def test_a_dry_run_is_stopped() -> None:
     ("arguments", "said"),
     [
         (["--checkpoint", "c", "--no-checkpoint"], "--checkpoint and --no-checkpoint"),
-        (["--checkpoint-interval", "1", "--no-checkpoint"], "--checkpoint-interval and --no-check"),
         (["--checkpoint", "c", "--output", "-"], "--checkpoint: standard output"),
-        (["--checkpoint-interval", "1", "--output", "-"], "--checkpoint-interval: standard out"),
         (["--output", "-", "--json", "-"], "--json and --output can't both"),
         (["--explain", "--dry-run"], "--explain and --dry-run: give one or the other"),
         (["--dry-run", "--latency", "x.hgrm"], "--dry-run and --latency: give one or the other"),
