@@ -29,13 +29,14 @@ from concurrent_exec.bulk import (
     Source,
     open_source,
 )
-from concurrent_exec.connect import ConnectionOptions, connect
+from concurrent_exec.connect import ConnectionOptions
 
 from .display import Looker, duration, shown_in_lines, shown_on_terminal
 from .errors import Refused
 from .explain import explain as explained
 from .grouped import ARGUMENTS, GroupedCommand
 from .interrupts import INTERRUPTED, stopped_by_signals
+from .joined import connect_joined
 from .latencies import check_latencies, write_latencies
 from .options import connection_options
 from .run_files import Names, earlier_identity
@@ -95,8 +96,8 @@ def run(
         if statement is None:
             statement, keyspace = _earlier(given, options, keyspace)
     with (
-        workers_for(given, partial(connect, connection, keyspace=keyspace)) as workers,
-        connect(connection, keyspace=keyspace) as session,
+        workers_for(given, partial(connect_joined, connection, keyspace)) as workers,
+        connect_joined(connection, keyspace) as session,
     ):
         prepared = session.prepare(statement)
         histogram = _histogram(given)

@@ -95,6 +95,11 @@ def driver_name() -> str:
     return "scylla-driver" if is_scylla else "cassandra-driver"
 
 
+def is_known_driver() -> bool:
+    """Return whether the driver that is installed is as we know it."""
+    return _difference(driver_name(), cassandra.__version__, _SIGNATURES) is None
+
+
 def check(session: Any) -> str:
     """Return the name of the driver of `session`.
 
