@@ -43,6 +43,7 @@ from concurrent_exec.model.options import boolean, positive_seconds
 from concurrent_exec.model.statement import statement_text
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.retry import Retry
+from concurrent_exec.run import Lists
 
 _Bound = tuple[Chunk, Sequence[int], Sequence[Any], Sequence[Rejected]]
 
@@ -289,14 +290,14 @@ class BulkRun:
         if self._why_stopped is not None:
             return False
         try:
-            return settling.settle_all(ledger, executor, self._parameters(ledger))
+            return settling.settle_all(ledger, executor, Lists(self._parameters(ledger)))
         except ExecutorShutdownError:  # by our keeper
             return False
 
-    def _parameters(self, ledger: Ledger) -> Iterator[Any]:
-        """Yield the parameters of each record that is to be sent; the others are settled here."""
+    def _parameters(self, ledger: Ledger) -> Iterator[Sequence[Any]]:
+        """Yield the parameters of the records that are to be sent; the others are settled here."""
         for bound in self._bound(ledger.done):
-            yield from ledger.opens(*bound)
+            yield ledger.opens(*bound)
 
     def _bound(self, start: int) -> Iterator[_Bound]:
         binding = self.binding

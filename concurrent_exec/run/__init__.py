@@ -6,7 +6,7 @@ from concurrent_exec.run.lane import Lanes
 from concurrent_exec.run.message import Message
 from concurrent_exec.run.results import Results
 from concurrent_exec.run.run import Run
-from concurrent_exec.run.source import Source
+from concurrent_exec.run.source import Lists, Source
 from concurrent_exec.run.submissions import Submissions
 from concurrent_exec.run.telling import tell
 from concurrent_exec.run.timer import SystemClock
@@ -17,6 +17,7 @@ __all__ = [
     "Gate",
     "Job",
     "Lanes",
+    "Lists",
     "Message",
     "Results",
     "Run",

@@ -33,8 +33,8 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
         while (room := demand(run)) is not None:
             if not room:
                 doorbell.get()
-            while room > 0 and pull_one(run):
-                room -= 1  # a delivery may have made more meanwhile, which can wait
+            while room > 0 and (pulled := pull(run, room)):
+                room -= pulled  # a delivery may have made more meanwhile, which can wait
                 if run.gate.may_take():
                     launch()
             if run.gate.may_take():
@@ -43,13 +43,31 @@ def _feed(run: Run, launch: Callable[[], None]) -> None:
         run.end_of_input(exc.with_traceback(None))
     finally:
         # The feeder is the one to finalise a generator, as it was the one to run it.
-        run.source.iterator = None
+        run.source.let_go()
 
 
 def demand(run: Run) -> int | None:
     """Return how many statements to pull, as `Run.demand` says."""
     with run.gate.lock:
         return run.demand()
+
+
+def pull(run: Run, most: int) -> int:
+    """Pull one statement into the run; or up to `most`, where they come many at a time.
+
+    Returns how many, or 0 where the run wants no more.
+    """
+    lists = run.source.lists
+    if lists is None or run.lanes is not None:
+        return int(pull_one(run))
+    try:
+        items = lists.some(most)
+    except Exception as exc:
+        return int(raised(run, exc))
+    if items is None:
+        run.end_of_input(None)
+        return 0
+    return len(items) if run.offer_all(items) else 0
 
 
 def pull_one(run: Run) -> bool:

@@ -185,7 +185,11 @@ class Run(Work):
         return job
 
     def next_jobs(self, most: int) -> list[Job]:
-        if self.source.items is None or self._ready or self._released or self._due:
+        if self._released or self._due:
+            return super().next_jobs(most)
+        if self.source.items is None:
+            return self._ready_jobs(most)
+        if self._ready:
             return super().next_jobs(most)
         if not self.may_bring_more:
             return []
@@ -201,6 +205,17 @@ class Run(Work):
         self.pulled += len(jobs)
         self.started += len(jobs)
         self._in_flight += len(jobs)
+        return jobs
+
+    def _ready_jobs(self, most: int) -> list[Job]:
+        if self.stopped or self.closed:
+            return []
+        ready = self._ready
+        jobs = [ready.popleft() for _ in range(min(most, len(ready)))]
+        self.started += len(jobs)
+        self._in_flight += len(jobs)
+        if self._feeder_waits and not ready and self.room > 0:
+            self._ring()  # which `_made_room` put off while there was more in store
         return jobs
 
     def unwanted(self) -> object:
@@ -404,6 +419,21 @@ class Run(Work):
             if lane is not None:
                 lane.busy = True
             self._ready.append(self._job(index, statement, parameters, lane))
+            self.gate.enqueue(self)
+            return True
+
+    def offer_all(self, parameters: Sequence[Any]) -> bool:
+        """Take the parameters of the one statement that were pulled together, as `offer` does."""
+        statement, sending = self.source.statement, self._sending
+        jobs = [
+            Job(self, index, statement, each, sending)
+            for index, each in enumerate(parameters, self.pulled)  # which only who feeds changes
+        ]
+        with self.gate.lock:
+            if self.stopped or self.closed or self._cut_off or self.expired:
+                return False
+            self.pulled += len(jobs)
+            self._ready += jobs
             self.gate.enqueue(self)
             return True
 

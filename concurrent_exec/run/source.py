@@ -20,6 +20,31 @@ _NEVER_MANY = (str, bytes, bytearray, Mapping)
 _NEVER_A_PAIR = (*_NEVER_MANY, Set)
 
 
+class Lists(Iterable[Any]):
+    """Parameters that come many at a time, as from a file: a run pulls as many as are there."""
+
+    def __init__(self, lists: Iterable[Sequence[Any]]) -> None:
+        """Make one of lists, which are asked for one after another, as a generator is."""
+        self._unread = iter(lists)
+        self._list: Sequence[Any] = ()
+        self._at = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return an iterator of what is in them, one by one."""
+        while (some := self.some(1)) is not None:
+            yield from some
+
+    def some(self, most: int) -> Sequence[Any] | None:
+        """Return the next ones, up to `most` and at least one of them, or None at the end."""
+        while self._at >= len(self._list):
+            following = next(self._unread, None)
+            if following is None:
+                return None
+            self._list, self._at = following, 0
+        first, self._at = self._at, self._at + most
+        return self._list[first : self._at]
+
+
 class Source:
     """The statements of one run; exactly one of `items` and `iterator` is given.
 
@@ -32,10 +57,13 @@ class Source:
         *,
         items: Sequence[Any] | None = None,
         iterator: Iterator[Any] | None = None,
+        lists: Lists | None = None,
         statement: Any = None,
     ) -> None:
         self.items = items
         self.iterator = iterator
+        self.lists = lists
+        """What `iterator` has one by one, where that comes many at a time."""
         self._statement = statement
         self.total = None if items is None else len(items)
         """How many there are, where that is known."""
@@ -50,6 +78,10 @@ class Source:
         items, self.items = self.items, None
         if items is not None:
             self.iterator = iter(items)
+
+    def let_go(self) -> None:
+        """Refer to the caller's iterator no more."""
+        self.iterator = self.lists = None
 
     def pair(self, index: int, item: Any) -> tuple[Any, Any]:
         """Return the statement and parameters of the input's `item`.
@@ -113,6 +145,7 @@ class Source:
             return cls(items=parameters, statement=statement)  # type: ignore[arg-type]
         return cls(
             iterator=_iterate("parameters", parameters, "sequences, mappings or None"),
+            lists=parameters if isinstance(parameters, Lists) else None,
             statement=statement,
         )
 
