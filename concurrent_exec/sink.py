@@ -7,6 +7,7 @@ differ in what they give back, and when. None has a lock: the run's lock is held
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from concurrent_exec.model import ExecutionResult
@@ -25,6 +26,9 @@ class Sink(Protocol[R]):
     def put(self, index: int, result: ExecutionResult[R]) -> bool:
         """Keep `result`; say whether there is something to take now."""
 
+    def put_all(self, results: Iterable[tuple[int, ExecutionResult[R]]]) -> bool:
+        """Keep results, each with its index, as `put` keeps one."""
+
     def take(self, most: int) -> list[Any]:
         """Remove and return up to `most` results that may leave now."""
 
@@ -40,6 +44,10 @@ class OrderedSink(Generic[R]):
 
     def put(self, index: int, result: ExecutionResult[R]) -> bool:
         self._held[index] = result
+        return self.delivered in self._held
+
+    def put_all(self, results: Iterable[tuple[int, ExecutionResult[R]]]) -> bool:
+        self._held.update(results)
         return self.delivered in self._held
 
     def take(self, most: int) -> list[ExecutionResult[R]]:
@@ -61,14 +69,20 @@ class CompletionSink(Generic[R]):
 
     delivers_at_once: ClassVar[bool] = False
 
-    def __init__(self, ordered: OrderedSink[R]) -> None:
-        """Take over what `ordered` holds."""
-        self.delivered = ordered.delivered
-        self._held = deque(ordered.pairs())
+    def __init__(
+        self, ordered: OrderedSink[R], taken: Sequence[tuple[int, ExecutionResult[R]]] = ()
+    ) -> None:
+        """Take over what `ordered` holds, and what was `taken` last and is to be taken again."""
+        self.delivered = ordered.delivered - len(taken)
+        self._held = deque((*taken, *ordered.pairs()))
 
     def put(self, index: int, result: ExecutionResult[R]) -> bool:
         self._held.append((index, result))
         return True
+
+    def put_all(self, results: Iterable[tuple[int, ExecutionResult[R]]]) -> bool:
+        self._held.extend(results)
+        return bool(self._held)
 
     def take(self, most: int) -> list[tuple[int, ExecutionResult[R]]]:
         held = self._held
@@ -90,8 +104,7 @@ class ListSink(Generic[R]):
         """Take over what `ordered` holds; the list starts where that has come to."""
         self.delivered = self._first = ordered.delivered
         self._slots: list[ExecutionResult[R] | None] = []
-        for index, result in ordered.pairs():
-            self.put(index, result)
+        self.put_all(ordered.pairs())
 
     def put(self, index: int, result: ExecutionResult[R]) -> bool:
         slots = self._slots
@@ -103,6 +116,11 @@ class ListSink(Generic[R]):
                 slots.extend([None] * (place + 1 - len(slots)))
             slots[place] = result
         self.delivered += 1
+        return False
+
+    def put_all(self, results: Iterable[tuple[int, ExecutionResult[R]]]) -> bool:
+        for index, result in results:
+            self.put(index, result)
         return False
 
     def take(self, most: int) -> list[Any]:
@@ -122,6 +140,9 @@ class DiscardingSink(Generic[R]):
         self.delivered = delivered
 
     def put(self, index: int, result: ExecutionResult[R]) -> bool:
+        return False
+
+    def put_all(self, results: Iterable[tuple[int, ExecutionResult[R]]]) -> bool:
         return False
 
     def take(self, most: int) -> list[Any]:

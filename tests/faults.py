@@ -133,7 +133,7 @@ FAULTS = [
     Fault(
         "the consumer is not woken by a result",
         "run/run.py",
-        "self.sink.put(job.index, result):\n            self.consumers.wake_all()\n",
+        "self.sink.put(job.index, result):\n            self._wake_consumers()\n",
         "self.sink.put(job.index, result):\n            pass\n",
     ),
     Fault(

@@ -70,7 +70,6 @@ class Ledger:
         self._passed_budget = passed_budget
         self._over_budget = over_budget
         self._settled = Settled(entry.done, entry.beyond)
-        self._parts: dict[int, Part] = {}
         self._sent = 0
         self._start = time.monotonic()
         self._lock = Lock()
@@ -178,8 +177,7 @@ class Ledger:
                 self._reject(each, chunk)
             part = Part(chunk, self._sent, ordinals, parameters if self._keys else None)
             self._settled.opens(part)
-            first, self._sent = self._sent, self._sent + len(ordinals)
-            self._parts.update(dict.fromkeys(range(first, self._sent), part))
+            self._sent += len(ordinals)
         self._judge(bool(rejected))
         return parameters
 
@@ -190,11 +188,11 @@ class Ledger:
 
     # ---- the side that takes results ----
 
-    def succeeded(self, index: int) -> None:
-        """Settle the record that was sent at position `index`."""
-        with self._lock:
-            self._settled.settle(self._parts.pop(index), index)
-            self.counts["succeeded"] += 1
+    def succeeded(self, indexes: Sequence[int]) -> None:
+        """Settle the records that were sent at these positions, of which nothing is written."""
+        with self._step():
+            self._settled.settle(indexes)
+            self.counts["succeeded"] += len(indexes)
 
     def answered(
         self, index: int, rows: Sequence[Sequence[Any]] | None, applied: bool = True
@@ -206,7 +204,7 @@ class Ledger:
         """
         files = self._files
         with self._step():
-            part = self._parts.pop(index)
+            part = self._settled.part_of(index)
             self.counts["succeeded"] += 1
             if not applied:
                 self.counts["not_applied"] += 1
@@ -223,19 +221,19 @@ class Ledger:
                     keys = [parameters[position] for position in self._keys]
                     rows = [[*keys, *row] for row in rows]
                 files.output.add(rows)
-            self._settled.settle(part, index)
+            self._settled.settle((index,))
 
     def failed(self, index: int, error: BaseException, attempts: int) -> None:
         """Settle the record that was sent at position `index`, which failed. Raises OSError."""
         with self._step():
-            part = self._parts.pop(index)
+            part = self._settled.part_of(index)
             chunk, row = part.chunk, part.row(index)
             # What a server says may have values.
             kind = type(error).__name__
             self._note("failed", kind, f"{where(chunk, chunk.places[row])}: {kind}")
             if self._files.failed is not None:
                 self._files.failed.write(failed_line(chunk, row, error, attempts))
-            self._settled.settle(part, index)
+            self._settled.settle((index,))
         self._judge(True)
 
     def _note(self, count: str, kind: str, words: str) -> None:

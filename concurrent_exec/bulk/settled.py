@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from concurrent_exec.bulk.records import Chunk
@@ -12,6 +13,7 @@ from concurrent_exec.bulk.records import Chunk
 Range = tuple[int, int]
 """The first ordinal, and the one after the last."""
 
+_first_index = attrgetter("first_index")
 _SETTLED = re.compile(b"\x01+")
 
 
@@ -39,14 +41,21 @@ class Part:
         self.ordinals = ordinals
         self.parameters = parameters
         self.left = len(ordinals)
-        self.flags = bytearray(b"\x01") * chunk.count
-        for ordinal in ordinals:
-            self.flags[ordinal - first] = 0
+        if self.left == chunk.count:
+            self.flags = bytearray(chunk.count)
+        else:
+            self.flags = bytearray(b"\x01") * chunk.count
+            for ordinal in ordinals:
+                self.flags[ordinal - first] = 0
 
     @property
     def end(self) -> int:
         """The ordinal after its last."""
         return self.first + len(self.flags)
+
+    def has(self, index: int) -> bool:
+        """Say whether a record is one of these, by its position among all sent."""
+        return 0 <= index - self.first_index < len(self.ordinals)
 
     def row(self, index: int) -> int:
         """Return where in the chunk's columns a record is, by its position among all sent."""
@@ -66,7 +75,8 @@ class Settled:
         self.done = done
         """All before this ordinal are settled."""
         self._beyond: list[Range] = []
-        self._parts: dict[int, Part] = {}
+        self._parts: list[Part] = []
+        """In their order: those of which some are not settled yet."""
         self._take_in(beyond)
 
     def add(self, first: int, end: int) -> None:
@@ -93,20 +103,29 @@ class Settled:
     def opens(self, part: Part) -> None:
         """Take in records that were read; those to be sent are not settled yet."""
         if part.left:
-            self._parts[part.first] = part
+            self._parts.append(part)
         else:
             self.add(part.first, part.end)
 
-    def settle(self, part: Part, index: int) -> None:
-        """Note that the record sent at position `index` is settled."""
-        part.flags[part.ordinals[index - part.first_index] - part.first] = 1
-        part.left -= 1
-        if not part.left:
-            del self._parts[part.first]
-            self.add(part.first, part.end)
+    def part_of(self, index: int) -> Part:
+        """Return the records among which the one sent at position `index` was read."""
+        return self._parts[bisect_right(self._parts, index, key=_first_index) - 1]
+
+    def settle(self, indexes: Iterable[int]) -> None:
+        """Note that the records sent at these positions are settled."""
+        part: Part | None = None
+        for index in indexes:
+            if part is None or not part.has(index):
+                part = self.part_of(index)
+            part.flags[part.ordinals[index - part.first_index] - part.first] = 1
+            part.left -= 1
+            if not part.left:
+                self._parts.remove(part)
+                self.add(part.first, part.end)
+                part = None
 
     def snapshot(self) -> tuple[int, list[Range]]:
         """Return the ordinal before which all are settled, and the ranges beyond."""
         now = Settled(self.done, self._beyond)
-        now._take_in(found for part in self._parts.values() for found in part.settled())
+        now._take_in(found for part in self._parts for found in part.settled())
         return now.done, now._beyond

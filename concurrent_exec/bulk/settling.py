@@ -60,13 +60,13 @@ class Settling:
 
     def _settle_as_completed(self, ledger: Ledger, results: Results[Any]) -> bool:
         whole = True
-        for index, result in results.as_completed():
-            if not result.success:
-                whole = self._settle_failure(ledger, index, result) and whole
-            elif self._brings_rows or self._conditional:
-                whole = self._settle_rows(ledger, index, result) and whole
-            else:
-                ledger.succeeded(index)
+        for completed in results.lists_as_completed():
+            if not (self._brings_rows or self._conditional):
+                ledger.succeeded([index for index, result in completed if result.success])
+                completed = [each for each in completed if not each[1].success]
+            for index, result in completed:
+                settle = self._settle_rows if result.success else self._settle_failure
+                whole = settle(ledger, index, result) and whole
         return whole
 
     def _settle_in_order(self, ledger: Ledger, results: Results[Any]) -> bool:

@@ -29,6 +29,14 @@ from concurrent_exec.run.watch import Watch
 from concurrent_exec.run.work import Told, Work
 from concurrent_exec.sink import DiscardingSink, OrderedSink, Sink
 
+A_LIST = 8
+"""Of the window such a part is worth waking a thread for that takes results in lists."""
+A_MOMENT = 0.01
+"""Seconds that it may have taken none for, before it is woken for fewer."""
+
+_new: Callable[..., ExecutionResult[Any]] = tuple.__new__
+"""Makes a result of a success in half the time that its class takes."""
+
 
 class Doorbell(Protocol):
     """How who feeds a run hears of it."""
@@ -78,6 +86,9 @@ class Run(Work):
         self.sink: Sink[Any] = OrderedSink()
         self.undelivered = 0
         """Results that left the sink, but may not have reached the caller yet."""
+        self.takes_lists = False
+        """Whether who reads takes results by `take_list`."""
+        self._taken_at = 0.0
         self.failure: ExecutionResult[Any] | None = None
         """What stopped a fail-fast run: its first failure in time."""
         self.error: BaseException | None = None
@@ -279,6 +290,8 @@ class Run(Work):
             return False
         self._in_flight -= 1
         self._retries += 1
+        if self.takes_lists and not self._in_flight:
+            self.consumers.wake_all()
         return True
 
     def conclude(self, job: Job, success: bool, value: Any) -> tuple[Told, object]:
@@ -293,11 +306,10 @@ class Run(Work):
             return super().conclude_successes(outcomes)
         self._in_flight -= len(outcomes)
         self._succeeded += len(outcomes)
-        if not self.closed:
-            put = self.sink.put
-            to_take = [put(job.index, ExecutionResult(True, value)) for job, value in outcomes]
-            if any(to_take):
-                self.consumers.wake_all()
+        if not self.closed and self.sink.put_all(
+            [(job.index, _new(ExecutionResult, (True, value))) for job, value in outcomes]
+        ):
+            self._wake_consumers()
         if self.sink.delivers_at_once:
             self._made_room()
         return [(self._progress(), None)]
@@ -327,10 +339,24 @@ class Run(Work):
         if self._budget is not None:
             discarded = self._spend(self._budget, result) or discarded
         if not self.closed and self.sink.put(job.index, result):
-            self.consumers.wake_all()
+            self._wake_consumers()
         if self.sink.delivers_at_once:
             self._made_room()
         return discarded
+
+    def _wake_consumers(self) -> None:
+        """Wake who waits for results, as there are some."""
+        if not self.takes_lists or self._worth_taking():
+            self.consumers.wake_all()
+
+    def _worth_taking(self) -> bool:
+        """Say whether there are many results, or it may be long until there are more."""
+        return (
+            self._succeeded + self._failed - self.sink.delivered >= self.window // A_LIST
+            or not self._in_flight
+            or self.outcome_known
+            or self.gate.clock.monotonic() >= self._taken_at + A_MOMENT
+        )
 
     def _spend(self, budget: ErrorBudget, result: ExecutionResult[Any]) -> object:
         if not result.success:
@@ -493,6 +519,19 @@ class Run(Work):
         """
         batch = self.sink.take(most)
         self.undelivered = held + len(batch)
+        self._made_room()
+        return batch
+
+    def take_list(self) -> list[Any]:
+        """Return all results that may leave now, and so reach the caller, if that is worth it.
+
+        Else, none; whoever asks is woken when it is. Lock held.
+        """
+        if not self._worth_taking():
+            return []
+        batch = self.sink.take(self.window)
+        self.undelivered = 0
+        self._taken_at = self.gate.clock.monotonic()
         self._made_room()
         return batch
 

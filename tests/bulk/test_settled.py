@@ -16,6 +16,7 @@ def test_any_order(data: st.DataObject, chunks: list[list[bool]]) -> None:
     """At any moment the snapshot has just what is settled."""
     settled, first = Settled(), 0
     sent: list[tuple[Part, int, int]] = []
+    at = 0
     wanted: set[int] = set()
     for chunk_of in chunks:
         ordinals = [first + n for n, is_sent in enumerate(chunk_of) if is_sent]
@@ -26,10 +27,15 @@ def test_any_order(data: st.DataObject, chunks: list[list[bool]]) -> None:
         settled.opens(part)
         sent += [(part, len(sent) + n, ordinal) for n, ordinal in enumerate(ordinals)]
         first += count
-    for part, index, ordinal in data.draw(st.permutations(sent)):
-        assert part.chunk.ordinals[part.row(index)] == ordinal
-        settled.settle(part, index)
-        wanted.add(ordinal)
+    sent = data.draw(st.permutations(sent))
+    while at < len(sent):
+        together = sent[at : at + data.draw(st.integers(1, 5))]
+        at += len(together)
+        for part, index, ordinal in together:
+            assert part.chunk.ordinals[part.row(index)] == ordinal
+            assert settled.part_of(index) is part
+            wanted.add(ordinal)
+        settled.settle([index for _, index, _ in together])
         done, beyond = settled.snapshot()
         found = [*range(done), *(n for start, end in beyond for n in range(start, end))]
         assert sorted(wanted) == found
