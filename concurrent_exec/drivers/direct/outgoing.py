@@ -9,7 +9,7 @@ from cassandra.query import BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms
 from concurrent_exec.drivers.direct.binding import values_of
-from concurrent_exec.drivers.direct.go import Go
+from concurrent_exec.drivers.direct.go import Go, alike
 from concurrent_exec.drivers.direct.plan import Framed, Plan
 from concurrent_exec.drivers.direct.request import Request
 from concurrent_exec.drivers.shapes import Shapes
@@ -73,40 +73,36 @@ class SessionOutgoing:
 
     def look(self, jobs: Iterable[Job]) -> Iterator[Write]:
         """Say what is known of each statement. Never raises: sending it brings what is wrong."""
+        for same in alike(jobs):
+            way = None if self._go is None else self._way_or_none(self._go, same[0])
+            if self._go is None or way is None:
+                yield from map(self._writes.look_at, same)
+            else:
+                yield from self._look_together(self._go, way, same)
+
+    def _look_together(self, go: Go, way: _Way, jobs: Sequence[Job]) -> Iterator[Write]:
         # One long loop, as it is here that the time goes: a call more for each costs what a part of
         # binding does.
         look_at = self._writes.look_at
-        go = self._go
-        if go is None:
-            yield from map(look_at, jobs)
-            return
-        by_replicas = self._writes.by_replicas
+        _, bounds = go.bind(jobs)
+        replicas = go.replicas(way.plan) if self._writes.by_replicas else None
         companies: dict[Hashable, Hashable] = {}
-        statement: Any = None
-        sending: Any = None
-        way: _Way | None = None
-        marks: Hashable = None
-        for job in jobs:
-            try:
-                if job.statement is not statement or job.sending is not sending:
-                    statement, sending, way = job.statement, job.sending, None
-                    way, marks, companies = self._way(go, job), marks_of(sending), {}
-                if way is None:
-                    yield look_at(job)
-                    continue
-                if type(statement) is PreparedStatement:
-                    encoded, key = way.plan.binder.bind(job.parameters)
-                else:
-                    encoded, key = way.plan.binder.bound(statement)
-                place = by_replicas and key is not None and go.replicas(way.plan, key)
-            except Exception:  # the driver raises it again, and says what is wrong
+        marks = marks_of(jobs[0].sending)
+        shape, row = way.shape, way.row
+        for job, bound in zip(jobs, bounds, strict=True):
+            if bound is None:
                 yield look_at(job)
                 continue
+            encoded, key = bound
             if key is None:
                 yield Write(job, way, encoded, None, None, None, 0)
                 continue
+            try:
+                place = replicas and replicas(key)
+            except Exception:  # the driver raises it again, and says what is wrong
+                yield look_at(job)
+                continue
             partition = way.table, key
-            shape = way.shape
             if shape is None:
                 yield Write(job, way, encoded, None, partition, None, 0)
                 continue
@@ -116,7 +112,6 @@ class SessionOutgoing:
                     company = partition, way.batch_plan, marks
                 elif (company := companies.get(place)) is None:
                     company = companies[place] = self._company(place, way.batch_plan, marks)
-            row = way.row
             yield _new(
                 Write,
                 (
@@ -184,6 +179,12 @@ class SessionOutgoing:
                 timestamp = next(self._timestamps)
             message.timestamp = timestamp
         return message.timestamp
+
+    def _way_or_none(self, go: Go, job: Job) -> _Way | None:
+        try:
+            return self._way(go, job)
+        except Exception:  # the driver raises it again, and says what is wrong
+            return None
 
     def _way(self, go: Go, job: Job) -> _Way | None:
         if job.parameters and type(job.statement) is BoundStatement:

@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
-from cassandra.query import PreparedStatement, named_tuple_factory
+from cassandra.query import named_tuple_factory
 
 from concurrent_exec.drivers.direct import connections
 from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.driver import VOID, Driver, is_warned_void
-from concurrent_exec.drivers.direct.go import Go, Planner, Target
+from concurrent_exec.drivers.direct.go import Go, Planner, Target, alike
 from concurrent_exec.drivers.direct.outgoing import SessionOutgoing
 from concurrent_exec.drivers.direct.request import Request
 from concurrent_exec.drivers.direct.stamps import next_timestamps
@@ -86,32 +86,28 @@ class SessionWire:
         now = self._clock.monotonic()
         go = Go(self._planner, on_answers)
         timestamps = next_timestamps(self._session.cluster.timestamp_generator, len(jobs))
-        for job in jobs:
-            try:
-                plan = go.plan(job)
-                if plan is None:
+        for same in alike(jobs):
+            plan, bounds = go.bind(same)
+            if plan is None:
+                others += same
+                continue
+            for job, bound in zip(same, bounds, strict=True):
+                try:
+                    target = None if bound is None else go.target(plan, bound[1])
+                except Exception:  # the driver raises it again, and says what is wrong
+                    target = None
+                if bound is None or target is None:
                     others.append(job)
                     continue
-                if type(job.statement) is PreparedStatement:
-                    encoded, routing_key = plan.binder.bind(job.parameters)
-                else:
-                    encoded, routing_key = plan.binder.bound(job.statement)
-                target = go.target(plan, routing_key)
-            except Exception:  # the driver raises it again, and says what is wrong
-                others.append(job)
-                continue
-            if target is None:
-                others.append(job)
-                continue
-            timestamp: int | None = None
-            if plan.timestamped:
-                timestamp = job.timestamp
-                if timestamp is None:
-                    timestamp = next(timestamps)
-                    if job.sending.retry is not None:
-                        job.timestamp = timestamp
-            body = plan.body(encoded, timestamp)
-            target.requests.append(Request(self, job, plan, target, body, timestamp, now))
+                timestamp: int | None = None
+                if plan.timestamped:
+                    timestamp = job.timestamp
+                    if timestamp is None:
+                        timestamp = next(timestamps)
+                        if job.sending.retry is not None:
+                            job.timestamp = timestamp
+                body = plan.body(bound[0], timestamp)
+                target.requests.append(Request(self, job, plan, target, body, timestamp, now))
         for target in go.targets():
             others.extend(self.send_to(target))
         return others
