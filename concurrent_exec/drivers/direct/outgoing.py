@@ -123,7 +123,7 @@ class SessionOutgoing:
                     row and tuple([encoded[at] for at in row]),
                     shape.weight(
                         # Of each value its size is there as well, in four bytes.
-                        sum(map(len, encoded)) - 2 * len(encoded),
+                        len(b"".join(encoded)) - 2 * len(encoded),
                         encoded[1::2] if shape.collections else (),
                     ),
                 ),
