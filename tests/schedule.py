@@ -36,6 +36,7 @@ from concurrent_exec import (
     SkippedError,
 )
 from concurrent_exec.pacing import Rate
+from concurrent_exec.run.source import Lists
 from concurrent_exec.testing import (
     Reply,
     Request,
@@ -169,11 +170,11 @@ class Plan:
     """One run as drawn."""
 
     fates: list[list[Fate]]  # of each statement: its first attempt, its second, ...; the last stays
-    source: str  # "list", "map", "stream"
+    source: str  # "list", "map", "stream", "lists"
     input_raises: bool
     fail_fast: bool
     window: int
-    taken: str  # "ordered", "completed", "future"
+    taken: str  # "ordered", "completed", "lists", "future"
     attempts: int = 1
     keys: int | None = None  # statements whose indexes leave the same remainder share a key
     skip: bool = False
@@ -220,11 +221,11 @@ def _plan(**drawn: Any) -> Plan:
 
 _DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "fates": st.lists(st.lists(FATES, min_size=1, max_size=3), max_size=14),
-    "source": st.sampled_from(["list", "map", "stream", "stream"]),
+    "source": st.sampled_from(["list", "map", "stream", "stream", "lists"]),
     "input_raises": st.booleans(),
     "fail_fast": st.booleans(),
     "window": st.integers(1, 9),
-    "taken": st.sampled_from(["ordered", "ordered", "completed", "future"]),
+    "taken": st.sampled_from(["ordered", "ordered", "completed", "lists", "future"]),
     "attempts": st.sampled_from([1, 1, 2, 3]),
     "keys": st.sampled_from([None, None, 1, 2, 3]),
     "skip": st.booleans(),
@@ -259,6 +260,7 @@ class Runner:
     results: Results[Any] | None = None
     future: Future[list[ExecutionResult[Any]]] | None = None
     completed: Any = None
+    lists: Any = None
     given: int = 0
     sent: list[int] = field(default_factory=list)  # each once, by its first attempt
     attempts: dict[int, int] = field(default_factory=dict)
@@ -397,7 +399,7 @@ class World:
                 table=table,
             )
             statement.is_idempotent = plan.idempotent
-        scripted = ScriptedInput() if plan.source == "stream" else None
+        scripted = ScriptedInput() if plan.source in ("stream", "lists") else None
         runner = Runner(name, plan, statement, scripted)
         self.runners[name] = runner
         parameters = [(index,) for index in range(len(plan.fates))]
@@ -413,14 +415,19 @@ class World:
         elif plan.source == "list":
             pairs = [(statement, each) for each in parameters]
             runner.results = self.executor.execute(pairs, **options)
+        elif plan.source == "lists":
+            assert runner.input is not None
+            runner.results = self.executor.map(statement, Lists(runner.input), **options)
         else:
             assert runner.input is not None
             runner.results = self.executor.execute(runner.input, **options)
-        if plan.source != "stream":
+        if scripted is None:
             runner.given = len(plan.fates)
             runner.input_closed = True
         if plan.taken == "completed":
             runner.completed = runner.results.as_completed()
+        elif plan.taken == "lists":
+            runner.lists = runner.results.lists_as_completed()
         elif plan.taken == "future":
             runner.future = runner.results.future()
             runner.results = None
@@ -537,7 +544,14 @@ class World:
 
     def feed(self, runner: Runner) -> None:
         assert runner.input is not None
-        if runner.given < len(runner.plan.fates):
+        left = len(runner.plan.fates) - runner.given
+        if left and runner.plan.source == "lists":
+            some = range(runner.given, runner.given + min(left, 1 + left % 4))
+            runner.input.give([])
+            runner.input.give([(index,) for index in some])
+            runner.given += len(some)
+            return
+        if left:
             runner.input.give((runner.statement, (runner.given,)))
             runner.given += 1
             return
@@ -599,7 +613,7 @@ class World:
         if runner.future is None:  # a run whose future is dropped goes on
             runner.stop()
             runner.done = True
-            runner.results = runner.completed = None
+            runner.results = runner.completed = runner.lists = None
             gc.collect(0)
 
     def shut_down(self, *, cancel: bool) -> None:
@@ -621,7 +635,7 @@ class World:
         assert runner.results is not None
         if runner.plan.may_leave_unsent and self.has_something(runner.results):
             return True
-        if runner.plan.taken == "completed":
+        if runner.plan.taken in ("completed", "lists"):
             return len(runner.settled) > len(runner.delivered) or self.is_over(runner)
         return len(runner.delivered) in runner.settled or self.is_over(runner)
 
@@ -652,11 +666,13 @@ class World:
                 for index, result in enumerate(runner.future.result(timeout=0)):
                     self.check_result(runner, index, result)
                 raise StopIteration
-            if runner.completed is not None:
-                index, result = next(runner.completed)
+            if runner.lists is not None:
+                taken = next(runner.lists)
+            elif runner.completed is not None:
+                taken = [next(runner.completed)]
             else:
                 assert runner.results is not None
-                index, result = len(runner.delivered), next(runner.results)
+                taken = [(len(runner.delivered), next(runner.results))]
         except StopIteration:
             assert runner.delivered_all(), f"{runner.name} ended early: {runner}"
             assert not (runner.cut and not runner.sent_all())
@@ -683,7 +699,9 @@ class World:
             self.check_raised(runner, exc)
             runner.done = True
         else:
-            self.check_result(runner, index, result)
+            assert taken
+            for index, result in taken:
+                self.check_result(runner, index, result)
         if runner.done:
             runner.stop()
 

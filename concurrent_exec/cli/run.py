@@ -177,11 +177,12 @@ def _seldom_collecting() -> Iterator[None]:
     """Let the garbage collector look at little, and seldom.
 
     It took a sixth of the processor time: a run has thousands of objects that all live a little
-    while, and makes hardly any garbage that only the collector can free.
+    while, and makes hardly any garbage that only the collector can free. At a threshold below what
+    waits to be sent it goes through that again and again.
     """
     thresholds = gc.get_threshold()
     gc.freeze()  # what was imported stays
-    gc.set_threshold(10_000, *thresholds[1:])
+    gc.set_threshold(100_000, *thresholds[1:])
     try:
         yield
     finally:

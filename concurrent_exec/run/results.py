@@ -280,20 +280,21 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             taken[:] = run.take_list()
             if taken:
                 return True
-            return False if run.closed or run.over or run.failure is not None else None
+            return False if run.closed or run.over else None
 
         try:
             self._check_process()
-            while not taken:
-                if not self._wait_until(take):
-                    self._finish()
-                    raise StopIteration
-                if run.fail_fast:  # the failure is raised at the end, which comes next
-                    taken[:] = [each for each in taken if each[1].success]
+            if not self._wait_until(take):
+                self._finish()
+                raise StopIteration
+            if run.fail_fast:
+                taken[0][1].unwrap()
             return taken
         except BaseException:
             self._close(from_finaliser=False)
             raise
+        finally:
+            del taken, take  # a failure's traceback refers to this frame
 
     def _taken(self) -> Any:
         """Return the next result that is here, or None; raise a failure that ends the run."""

@@ -529,7 +529,8 @@ class Run(Work):
         """
         if not self._worth_taking():
             return []
-        batch = self.sink.take(self.window)
+        # Up to a failure that ends the run, which then comes alone.
+        batch = self.sink.take(self.window if self.failure is None else 1)
         self.undelivered = 0
         self._taken_at = self.gate.clock.monotonic()
         self._made_room()

@@ -25,7 +25,7 @@ class Lists(Iterable[Any]):
 
     def __init__(self, lists: Iterable[Sequence[Any]]) -> None:
         """Make one of lists, which are asked for one after another, as a generator is."""
-        self._unread = iter(lists)
+        self.lists = iter(lists)
         self._list: Sequence[Any] = ()
         self._at = 0
 
@@ -37,7 +37,7 @@ class Lists(Iterable[Any]):
     def some(self, most: int) -> Sequence[Any] | None:
         """Return the next ones, up to `most` and at least one of them, or None at the end."""
         while self._at >= len(self._list):
-            following = next(self._unread, None)
+            following = next(self.lists, None)
             if following is None:
                 return None
             self._list, self._at = following, 0

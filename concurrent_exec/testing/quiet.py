@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from concurrent_exec.run import Source
 from concurrent_exec.testing.input import ScriptedInput
 from concurrent_exec.testing.session import ScriptedSession
 
@@ -35,8 +36,9 @@ def _quiet(executor: Any, session: ScriptedSession) -> bool:
         news = gate.news is not None and gate.news.busy
         if news or gate.may_take() or gate.telling or gate.in_flight != in_flight:
             return False
-        return all(run.at_rest or _waits(run.source.iterator) for run in runs)
+        return all(run.at_rest or _waits(run.source) for run in runs)
 
 
-def _waits(iterator: object) -> bool:
+def _waits(source: Source) -> bool:
+    iterator = source.iterator if source.lists is None else source.lists.lists
     return isinstance(iterator, ScriptedInput) and iterator.waiting

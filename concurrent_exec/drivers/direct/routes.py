@@ -69,6 +69,8 @@ class Routes:
         """The replicas of each part of the ring, as far as somebody has asked for them."""
         self._sets: dict[Hashable, Hashable] = {}
         """The one object for each set of replicas: so they are compared at once."""
+        self._everywhere: Hashable = None
+        """The replicas of all parts of the ring, where these are the same."""
 
     def refresh(self) -> None:
         """Forget what may have changed since the last go."""
@@ -88,6 +90,8 @@ class Routes:
                 self._tokens = [token.value for token in token_map.ring]
             self._replicas = replicas
             self._nodes = [None] * len(self._tokens)
+            sets = {frozenset(hosts) for hosts in replicas.values()} if replicas else ()
+            self._everywhere = next(iter(sets)) if len(sets) == 1 else None
         self._eligible = [None] * len(self._tokens)
 
     def host(self, terms: Terms, routing_key: bytes | None) -> Any:
@@ -107,6 +111,8 @@ class Routes:
         """Return the nodes that have a partition, by the ring; none where they are not known."""
         if not self._replicas:
             return frozenset(self._metadata.get_replicas(self._keyspace, routing_key))
+        if self._everywhere is not None:
+            return self._everywhere
         point = self._point(routing_key)
         nodes = self._nodes[point]
         if nodes is None:
