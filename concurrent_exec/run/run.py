@@ -88,7 +88,7 @@ class Run(Work):
         """Results that left the sink, but may not have reached the caller yet."""
         self.takes_lists = False
         """Whether who reads takes results by `take_list`."""
-        self._taken_at = 0.0
+        self._taken_at = gate.clock.monotonic()
         self.failure: ExecutionResult[Any] | None = None
         """What stopped a fail-fast run: its first failure in time."""
         self.error: BaseException | None = None

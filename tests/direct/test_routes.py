@@ -247,3 +247,20 @@ def test_a_new_ring_is_noticed() -> None:
         old = world.metadata.token_map
         owners = dict(zip(old.ring, world.hosts * TOKENS_A_NODE, strict=True))
         world.metadata.token_map = TokenMap(Murmur3Token, owners, old.ring, world.metadata)
+
+
+@given(
+    nodes=NODES,
+    replicas=st.integers(0, 9),
+    known=st.booleans(),
+    keys=st.lists(st.binary(max_size=4), max_size=5),
+)
+def test_the_replicas_are_those_of_the_ring(
+    nodes: list[Node], replicas: int, known: bool, keys: list[bytes]
+) -> None:
+    """Also where each partition is on every node, of all data centres or of one."""
+    world = World(nodes, replicas, known)
+    sent = terms(prepared(), world.policy("round robin", "token aware", False, 0))
+    found = world.planner().routes(sent)
+    for key in keys:
+        assert found.replicas(key) == set(world.metadata.get_replicas(KEYSPACE, key))
