@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def test_all_are_sent_in_their_order(options: Any) -> None:
     session = ScriptedSession(at_once)
     with CallbackExecutor(session, concurrency=4) as executor:
         results = executor.map("s", Lists(in_lists(5, 0, 12, 8)), **options)
-        assert [result.result_or_exc.one() for result in results] == ROWS
+        assert [result.unwrap().one() for result in results] == ROWS
 
 
 def test_no_list_is_asked_for_before_there_is_room() -> None:
@@ -79,7 +80,7 @@ def test_what_the_lists_raise_comes_behind_what_was_in_them() -> None:
     session = ScriptedSession(at_once)
     with CallbackExecutor(session, concurrency=2) as executor:
         results = executor.map("s", Lists(lists()), buffersize=3)
-        assert [next(results).result_or_exc.one() for _ in range(7)] == ROWS[:7]
+        assert [next(results).unwrap().one() for _ in range(7)] == ROWS[:7]
         with pytest.raises(ZeroDivisionError):
             next(results)
 
@@ -147,7 +148,7 @@ def test_they_are_taken_where_there_are_many_or_may_be_no_more_for_long(
     reader.end()
     executor.shutdown()
     assert [sorted(each) for each in reader.lists[:2]] == [list(range(10)), [10, 11]]
-    assert sorted(sum(reader.lists, [])) == list(range(25))
+    assert sorted(chain.from_iterable(reader.lists)) == list(range(25))
     assert reader.raised is None
 
 
@@ -185,7 +186,7 @@ def test_a_failure_that_ends_the_run_is_raised_behind_what_came_before(
     requests[before].fail(error)
     reader.end()
     assert reader.raised is error
-    assert sorted(sum(reader.lists, [])) == list(range(before))
+    assert sorted(chain.from_iterable(reader.lists)) == list(range(before))
     for request in session.pending:
         request.succeed()
     executor.shutdown()
@@ -195,7 +196,7 @@ def test_what_was_taken_in_order_before_is_not_taken_again() -> None:
     session = ScriptedSession(at_once)
     with CallbackExecutor(session, concurrency=4) as executor:
         results = executor.map("s", ROWS, buffersize=80)
-        assert [next(results).result_or_exc.one() for _ in range(3)] == ROWS[:3]
+        assert [next(results).unwrap().one() for _ in range(3)] == ROWS[:3]
         rest = [pair for taken in results.lists_as_completed() for pair in taken]
         assert [index for index, _ in rest] == list(range(3, 25))
         assert results.statistics().delivered == 25

@@ -22,6 +22,7 @@ from concurrent_exec.run.run import Run
 from concurrent_exec.sink import CompletionSink, ListSink, OrderedSink
 
 R = TypeVar("R")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -273,28 +274,27 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             raise
 
     def _next_list(self) -> list[Any]:
-        run = self._run
-        taken: list[Any] = []
-
-        def take() -> bool | None:
-            taken[:] = run.take_list()
-            if taken:
-                return True
-            return False if run.closed or run.over else None
-
+        taken = None
         try:
             self._check_process()
-            if not self._wait_until(take):
+            taken = self._wait_until(self._list)
+            if not taken:
                 self._finish()
                 raise StopIteration
-            if run.fail_fast:
+            if self._run.fail_fast:
                 taken[0][1].unwrap()
             return taken
         except BaseException:
             self._close(from_finaliser=False)
             raise
         finally:
-            del taken, take  # a failure's traceback refers to this frame
+            del taken  # a failure's traceback refers to this frame
+
+    def _list(self) -> list[Any] | None:
+        """Take what may leave now; return nothing at the end, and None for "wait". Lock held."""
+        run = self._run
+        taken = run.take_list()
+        return taken if taken or run.closed or run.over else None
 
     def _taken(self) -> Any:
         """Return the next result that is here, or None; raise a failure that ends the run."""
@@ -339,7 +339,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             return True
         return False if run.closed or run.over else None
 
-    def _wait_until(self, ready: Callable[[], bool | None]) -> bool:
+    def _wait_until(self, ready: Callable[[], S | None]) -> S:
         """Return what `ready` says once that is not None; feed the run if that is ours to do.
 
         `ready` is called with the lock held.
@@ -356,8 +356,8 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                 ticket.acquire()
 
     def _look(
-        self, ready: Callable[[], bool | None], ticket: Callable[[], T]
-    ) -> tuple[bool | None, T | None]:
+        self, ready: Callable[[], S | None], ticket: Callable[[], T]
+    ) -> tuple[S | None, T | None]:
         """Return what `ready` says, and where that is None the ticket to wait with.
 
         There is none where the caller is the one to feed the run, which has room.

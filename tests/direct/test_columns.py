@@ -1,4 +1,4 @@
-"""Values that are serialised many at a time, in columns, are those that are serialised one by one."""
+"""Values that are serialised in columns are the same as those that are serialised one by one."""
 
 from __future__ import annotations
 

@@ -68,9 +68,7 @@ class Binder:
         if not {tuple, list}.issuperset(map(type, rows)):
             raise Unusual
         columns: list[Sequence[bytes]] = []
-        for serialize, values in zip(
-            self._serializers, zip(*rows, strict=True), strict=True
-        ):
+        for serialize, values in zip(self._serializers, zip(*rows, strict=True), strict=True):
             columns += _encoded(serialize, values, self._version)
         key_of = self._routing_key
         return [(encoded, key_of(encoded)) for encoded in zip(*columns, strict=True)]

@@ -113,9 +113,9 @@ class Go:
         return self._plan
 
     def bind(self, jobs: Sequence[Job]) -> tuple[Plan | None, Sequence[Bound | None]]:
-        """Return how jobs of `alike` are sent, and the values of each; None for what is the driver's.
+        """Return how jobs of `alike` are sent, and the values of each.
 
-        Never raises: the driver does, and says what is wrong.
+        None stands for what is the driver's to send: it says what is wrong. Never raises.
         """
         try:
             plan = self.plan(jobs[0])
