@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -112,7 +113,7 @@ class FrameReader:
         at, end, enough = 0, len(joined), size
         payloads: list[bytes] = []
         while end - at >= size:
-            header = codec.decode_header(io.BytesIO(joined[at : at + size]))
+            header = _segment_header(codec, joined[at : at + size])
             whole = size + header.payload_length + PAYLOAD_CRC
             if end - at < whole:
                 enough = whole
@@ -122,3 +123,9 @@ class FrameReader:
             at += whole
         self._segments.keep(joined[at:], enough)
         return b"".join(payloads)
+
+
+@lru_cache(maxsize=4096)
+def _segment_header(codec: Any, data: bytes) -> Any:
+    # Most answers are as long as others, and the driver goes through each bit for the checksum.
+    return codec.decode_header(io.BytesIO(data))
