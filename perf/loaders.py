@@ -11,6 +11,7 @@ each record as a statement of its own.
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -153,6 +154,8 @@ def _go(command: Sequence[str]) -> dict[str, float]:
         text=True,
         errors="replace",
         cwd=results.FOLDER.parents[1],
+        # As they are installed: with what the warming up has compiled.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
     )
     if done.returncode != 0:
         raise click.ClickException(
