@@ -88,6 +88,7 @@ class Run(Work):
         """Results that left the sink, but may not have reached the caller yet."""
         self.takes_lists = False
         """Whether who reads takes results by `take_list`."""
+        self._list_is_due = False
         self._taken_at = gate.clock.monotonic()
         self.failure: ExecutionResult[Any] | None = None
         """What stopped a fail-fast run: its first failure in time."""
@@ -291,7 +292,7 @@ class Run(Work):
         self._in_flight -= 1
         self._retries += 1
         if self.takes_lists and not self._in_flight:
-            self.consumers.wake_all()
+            self._wake_consumers()
         return True
 
     def conclude(self, job: Job, success: bool, value: Any) -> tuple[Told, object]:
@@ -345,14 +346,18 @@ class Run(Work):
         return discarded
 
     def _wake_consumers(self) -> None:
-        """Wake who waits for results, as there are some."""
-        if not self.takes_lists or self._worth_taking():
-            self.consumers.wake_all()
+        """Wake who waits for results, as there are some; for a list of them, if that is due."""
+        if self.takes_lists:
+            self._list_is_due = self._is_list_due()
+            if not self._list_is_due:
+                return
+        self.consumers.wake_all()
 
-    def _worth_taking(self) -> bool:
+    def _is_list_due(self) -> bool:
         """Say whether there are many results, or it may be long until there are more."""
         return (
-            self._succeeded + self._failed - self.sink.delivered >= self.window // A_LIST
+            self._list_is_due  # and has not been taken yet
+            or self._succeeded + self._failed - self.sink.delivered >= self.window // A_LIST
             or not self._in_flight
             or self.outcome_known
             or self.gate.clock.monotonic() >= self._taken_at + A_MOMENT
@@ -523,12 +528,13 @@ class Run(Work):
         return batch
 
     def take_list(self) -> list[Any]:
-        """Return all results that may leave now, and so reach the caller, if that is worth it.
+        """Return all results that may leave now, which so reach the caller, if that is due.
 
         Else, none; whoever asks is woken when it is. Lock held.
         """
-        if not self._worth_taking():
+        if not self._is_list_due():
             return []
+        self._list_is_due = False
         # Up to a failure that ends the run, which then comes alone.
         batch = self.sink.take(self.window if self.failure is None else 1)
         self.undelivered = 0
