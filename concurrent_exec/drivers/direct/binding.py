@@ -21,10 +21,11 @@ NULL = b"\xff\xff\xff\xff"
 UNSET = b"\xff\xff\xff\xfe"
 _LENGTHS = [int32_pack(number) for number in range(1024)]
 """Sizes as they stand before a value, for those that are frequent."""
-_FEW = 4
+_FEW = 12
 """So many executions are not worth a look at their columns."""
 _EXACT = ({int}, {str})
 """Kinds of values of which two that are equal are also serialised to the same bytes."""
+_MISSING = {type(None), type(UNSET_VALUE)}
 
 Bound = tuple[Sequence[bytes], bytes | None]
 """The encoded values of an execution, each behind its size, and the routing key if there is one."""
@@ -162,26 +163,28 @@ def _or_none(bind: Callable[[Any], Bound], given: Any) -> Bound | None:
 
 def _encoded(
     serialize: Callable[[Any, int], bytes], values: Sequence[Any], version: int
-) -> tuple[list[bytes], list[bytes]]:
-    """Return the sizes of a column's values as they stand before them, and the values."""
+) -> Sequence[Sequence[bytes]]:
+    """Return the sizes of a column's values, as they stand before them, and the values."""
     kinds = set(map(type, values))
-    if type(None) in kinds or type(UNSET_VALUE) in kinds:
-        given = [value for value in values if not (value is None or value is UNSET_VALUE)]
-        found = zip(*_encoded(serialize, given, version), strict=True)
-        pairs = [
-            (NULL, b"") if value is None else (UNSET, b"") if value is UNSET_VALUE else next(found)
-            for value in values
-        ]
-        return [size for size, _ in pairs], [binary for _, binary in pairs]
-    if kinds in _EXACT and 2 * len(different := set(values)) <= len(values):
-        made = {value: serialize(value, version) for value in different}
-        binaries = list(map(made.__getitem__, values))
+    if kinds - _MISSING in _EXACT and 2 * len(different := set(values)) <= len(values):
+        made = {value: _pair(serialize, value, version) for value in different}
+        pairs = list(map(made.__getitem__, values))
+    elif kinds & _MISSING:
+        pairs = [_pair(serialize, value, version) for value in values]
     else:
         binaries = list(map(serialize, values, repeat(version)))
-    sizes = list(map(len, binaries))
-    if max(sizes, default=0) < len(_LENGTHS):
-        return list(map(_LENGTHS.__getitem__, sizes)), binaries
-    return list(map(int32_pack, sizes)), binaries
+        sizes = list(map(len, binaries))
+        packed = _LENGTHS.__getitem__ if max(sizes) < len(_LENGTHS) else int32_pack
+        return list(map(packed, sizes)), binaries
+    return tuple(zip(*pairs, strict=True))
+
+
+def _pair(serialize: Callable[[Any, int], bytes], value: Any, version: int) -> tuple[bytes, bytes]:
+    """Return the size of a value as it stands before it, and the value."""
+    if value is None or value is UNSET_VALUE:
+        return NULL if value is None else UNSET, b""
+    binary = serialize(value, version)
+    return int32_pack(len(binary)), binary
 
 
 def is_known(cql_type: Any) -> bool:
