@@ -33,21 +33,6 @@ def in_lists(*sizes: int) -> Iterator[list[tuple[int]]]:
         first += size
 
 
-def test_as_many_are_given_as_are_there() -> None:
-    lists = Lists(in_lists(0, 3, 0, 0, 4, 1, 0))
-    assert lists.some(2) == ROWS[:2]
-    assert lists.some(2) == ROWS[2:3]
-    assert lists.some(9) == ROWS[3:7]
-    assert lists.some(9) == ROWS[7:8]
-    assert lists.some(9) is None
-
-
-def test_one_by_one_they_are_the_same() -> None:
-    lists = Lists(in_lists(2, 0, 3))
-    assert lists.some(1) == ROWS[:1]
-    assert list(lists) == ROWS[1:5]
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"feeder": "caller"}, {"order_by": lambda statement, row: row[0] % 3}, {"buffersize": 2}],

@@ -92,3 +92,26 @@ def test_what_nobody_listens_to_is_let_go() -> None:
     assert sink.put(2, RESULTS[2]) is False
     assert sink.take(10) == []
     assert sink.delivered == 2
+
+
+def test_many_are_kept_as_one_is() -> None:
+    def pairs(*indexes: int) -> list[tuple[int, ExecutionResult[int]]]:
+        return [(index, RESULTS[index]) for index in indexes]
+
+    ordered = filled()
+    assert ordered.put_all(pairs(2, 1)) is False
+    assert ordered.put_all(pairs(0, 4)) is True
+    assert ordered.take(10) == RESULTS[:3]
+    completed = CompletionSink(ordered, pairs(1, 2))  # which the caller has not had after all
+    assert completed.delivered == 1
+    assert completed.put_all(pairs(5, 3)) is True
+    assert completed.take(10) == pairs(1, 2, 4, 5, 3)
+    assert completed.delivered == 6
+    assert completed.put_all([]) is False
+    listed = ListSink(filled(1))
+    assert listed.put_all(pairs(3, 0)) is False
+    assert listed.delivered == 3
+    assert listed.results() == [RESULTS[0], RESULTS[1], RESULTS[3]]
+    discarding: DiscardingSink[int] = DiscardingSink(2)
+    assert discarding.put_all(pairs(0)) is False
+    assert discarding.take(10) == []

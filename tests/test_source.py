@@ -11,7 +11,7 @@ import pytest
 
 from concurrent_exec.model import InvalidItemError, NoKeyError
 from concurrent_exec.run.lane import Lanes
-from concurrent_exec.run.source import Source
+from concurrent_exec.run.source import Lists, Source
 
 PAIRS: list[Any] = [("a", 1), ["b", 2], ("c", None)]
 
@@ -214,3 +214,27 @@ def test_what_is_no_key_is_named_by_its_index() -> None:
     with pytest.raises(NoKeyError, match="order_by gave a key that has no hash: list") as caught:
         Lanes(lambda statement, parameters: parameters, 10).lane_of(17, "s", [1])
     assert caught.value.index == 17
+
+
+def test_of_lists_as_many_are_given_as_are_there() -> None:
+    lists = Lists(iter([[], [1, 2, 3], (), [], range(4, 8), [8], []]))
+    assert lists.some(2) == [1, 2]
+    assert lists.some(2) == [3]
+    assert lists.some(9) == range(4, 8)
+    assert lists.some(9) == [8]
+    assert lists.some(9) is None
+    assert lists.some(9) is None
+
+
+def test_lists_are_parameters_like_others_one_by_one() -> None:
+    lists = Lists([[1, 2], [], [3, 4]])
+    source = Source.of_parameters("s", lists)
+    assert source.items is None
+    assert source.total is None
+    assert source.lists is lists
+    assert source.iterator is not None
+    assert lists.some(1) == [1]
+    assert list(source.iterator) == [2, 3, 4]
+    source.let_go()
+    assert [source.iterator, source.lists] == [None] * 2
+    assert Source.of_parameters("s", iter([1])).lists is None
