@@ -84,8 +84,12 @@ class SessionOutgoing:
         # One long loop, as it is here that the time goes: a call more for each costs what a part of
         # binding does.
         look_at = self._writes.look_at
+        try:
+            replicas = go.replicas(way.plan) if self._writes.by_replicas else None
+        except Exception:  # the driver raises it again, and says what is wrong
+            yield from map(look_at, jobs)
+            return
         _, bounds = go.bind(jobs)
-        replicas = go.replicas(way.plan) if self._writes.by_replicas else None
         companies: dict[Hashable, Hashable] = {}
         marks = marks_of(jobs[0].sending)
         shape, row = way.shape, way.row
