@@ -16,7 +16,7 @@ import pytest
 from concurrent_exec import ProcessExecutor, Retry, WorkerLostError
 from concurrent_exec.bulk import spreading
 from concurrent_exec.connect import ConnectionOptions, connect
-from concurrent_exec.distributed import pool_on, shards_of, workers_on
+from concurrent_exec.distributed import DaskError, pool_on, shards_of, workers_on
 from concurrent_exec.distributed import run as run_on_dask
 from concurrent_exec.executors.dask_pool import DaskPool, WorkerGoneError
 from tests.bulk.conftest import Run
@@ -285,6 +285,20 @@ def test_the_command_says_that_nobody_is_there(
     status, _, err = run(insert, "0.csv", "--dask", "tcp://127.0.0.1:1")
     assert status == 2
     assert "no scheduler of Dask at tcp://127.0.0.1:1" in err
+
+
+class Deserted:
+    """What a client says of a cluster that has no workers yet, or any more."""
+
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
+
+def test_a_cluster_without_workers_is_refused() -> None:
+    with pytest.raises(DaskError, match="has no workers: start some with `dask worker`"):
+        workers_on(Deserted(), connect)
+    with pytest.raises(DaskError, match="has no workers"):
+        pool_on(Deserted())
 
 
 def test_what_is_no_collection_is_refused(dask: DaskCluster, there: Any) -> None:
