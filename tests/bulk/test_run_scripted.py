@@ -26,6 +26,7 @@ from concurrent_exec.cli import main, run
 from concurrent_exec.cli.display import Looker, shown_on_terminal
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.bulk.samples import brings
+from tests.bulk.test_display import written_to
 
 COUNT = 50
 WRITE = "INSERT INTO t (id, v) VALUES (:id, :v)"
@@ -200,6 +201,47 @@ def test_nothing_is_shown_of_what_has_not_begun(
         pass
 
 
+@pytest.mark.parametrize(
+    ("make", "total", "knows_share"),
+    [
+        (lambda: "rows.csv", None, True),
+        (lambda: [{"id": n, "v": ""} for n in range(COUNT)], COUNT, True),
+        (lambda: ({"id": n, "v": ""} for n in range(COUNT)), None, False),
+    ],
+    ids=["file", "list", "generator"],
+)
+def test_what_is_shown_of_a_run(
+    node: Node, make: Any, total: int | None, knows_share: bool
+) -> None:
+    seen: list[Any] = []
+
+    def look(key: int) -> None:
+        if key == 10:
+            seen.append(looker.look())
+
+    node.meanwhile = look
+    made = BulkRun(node.session, node.statements[WRITE], make(), concurrency=1)
+    looker = Looker(made)
+    assert made.run().succeeded == COUNT
+    [state] = seen
+    assert state.settled <= 10
+    assert (state.total, state.share is not None) == (total, knows_share)
+    assert (state.seconds_left is not None) <= knows_share
+    assert state.at_work.endswith(" of 1 in flight")
+
+
+def test_options_that_are_refused_or_go_together(node: Node, command: Command) -> None:
+    status, _, err = command(WRITE, "rows.csv", "--retry-failed", "rows.csv.failed.jsonl")
+    assert status == 2
+    assert "--retry-failed takes the place of files" in err
+    Path("rows.csv.failed.jsonl").write_text('{"record": {"id": "1", "v": ""}}\n')
+    status, _, err = command("--retry-failed", "rows.csv.failed.jsonl")
+    assert (status, node.sent) == (2, [])
+    assert "rows.csv.checkpoint is not there: give it before --retry-failed" in err
+    batches = ("--executor", "batch", "--batch-mode", "replica_set", "--overwrite")
+    assert command(WRITE, "rows.csv", *batches)[0] == 0
+
+
 def test_a_terminal_has_its_cursor_back_when_it_is_interrupted() -> None:
     ours, theirs = pty.openpty()
     script = (
@@ -210,7 +252,6 @@ def test_a_terminal_has_its_cursor_back_when_it_is_interrupted() -> None:
     )
     assert subprocess.run([sys.executable, "-c", script], stderr=theirs).returncode == 0
     os.close(theirs)
-    shown = os.read(ours, 1000).decode()
-    os.close(ours)
+    shown = written_to(ours)
     assert shown.startswith("\x1b[?25h")
     assert "stopping: what is in flight is finished" in shown
