@@ -63,7 +63,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Node:
     def connect(options: Any, keyspace: str | None) -> Iterator[Any]:
         yield node.session
 
-    monkeypatch.setattr(run, "connect", connect)
+    monkeypatch.setattr(run, "connect_joined", connect)
     monkeypatch.setattr(node.session, "prepare", node.statements.__getitem__)
     return node
 
