@@ -306,7 +306,7 @@ class ScriptedServer:
             (timestamp,) = struct.unpack(">q", body[-8:])
             self._held(Held(peer, stream, key, False, False, timestamp, body, [key]))
         else:
-            peer.send(peer.frame(stream, *self._reply(opcode, body)))
+            peer.send(peer.frame(stream, *self._reply(peer, opcode, body)))
             if opcode == STARTUP:
                 peer.compresses = b"lz4" in body
                 peer.segments = peer.version >= 5
@@ -357,7 +357,7 @@ class ScriptedServer:
             self.log.append(held)
             self.changed.notify_all()
 
-    def _reply(self, opcode: int, body: bytes) -> tuple[int, bytes]:
+    def _reply(self, peer: Peer, opcode: int, body: bytes) -> tuple[int, bytes]:
         if opcode == OPTIONS:
             options = {"CQL_VERSION": ["3.4.6"], "COMPRESSION": ["lz4"]}
             return SUPPORTED, short(len(options)) + b"".join(
@@ -367,7 +367,7 @@ class ScriptedServer:
         if opcode in (STARTUP, REGISTER):
             return READY, b""
         if opcode == PREPARE:
-            return RESULT, self._prepare(_long_string(body))
+            return RESULT, self._prepare(_long_string(body), peer.version)
         text = _long_string(body)
         if "system.local" in text:
             return RESULT, self._local()
@@ -375,7 +375,7 @@ class ScriptedServer:
             return RESULT, rows({"peer": INET})
         return RESULT, VOID
 
-    def _prepare(self, text: str) -> bytes:
+    def _prepare(self, text: str, version: int) -> bytes:
         self.prepared.append(text)
         is_insert = text == INSERT
         columns = {"key": INT, "value": VARCHAR} if is_insert else {"key": INT}
@@ -384,11 +384,8 @@ class ScriptedServer:
         bound += string("scripted") + string("rows")
         bound += b"".join(string(name) + short(kind) for name, kind in columns.items())
         result = integer(4) + integer(0) if is_insert else metadata({"value": VARCHAR})
-        version5 = short(6) + b"result" if self._is_v5() else b""
+        version5 = short(6) + b"result" if version >= 5 else b""
         return integer(4) + short(len(identity)) + identity + version5 + bound + result
-
-    def _is_v5(self) -> bool:
-        return any(peer.version >= 5 for peer in self.peers)
 
     def _local(self) -> bytes:
         texts = {
