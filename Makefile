@@ -82,15 +82,19 @@ $(PROOFS): proof-%: .venv/%/complete
 mutants: .venv/mutants/complete ## break each decision in the code, and see a test notice (ROOMS="retry pacing")
 	.venv/mutants/bin/python -m tests.mutants $(ROOMS)
 
-# Both drivers' runs count together: some of the package is there for one of them. Without the soak,
-# which counts blocks of memory, as measuring takes some of its own.
+# Both drivers' runs count together: some of the package is there for one of them. Without the tests
+# that count memory, as measuring takes some of its own, and without the one that interrupts at any
+# moment: in Python 3.11 a traced thread other than the main one goes round for ever, and holds what it
+# holds, where a signal that only the main thread can handle is pending.
+NOT_COVERED := tests/surviving/test_soak.py tests/integration/test_memory.py \
+	tests/test_stopping.py::test_a_keyboard_interrupt_at_any_moment_harms_no_other_run
 coverage: check-tools check-go $(VENVS) ## run all tests, and tabulate how much of the package they ran (DRIVERS=cassandra)
 	rm -rf .coverage
 	mkdir .coverage
 	for driver in $(DRIVERS); do \
 		.venv/$$driver/bin/python -m coverage run -m pytest \
 			-o cache_dir=.pytest_cache/$$driver \
-			--deselect=tests/surviving/test_soak.py $(PYTEST_ARGS) || exit 1; \
+			$(NOT_COVERED:%=--deselect=%) $(PYTEST_ARGS) || exit 1; \
 	done
 	.venv/$(firstword $(DRIVERS))/bin/coverage combine --quiet
 	.venv/$(firstword $(DRIVERS))/bin/coverage json --quiet -o .coverage/report.json
