@@ -15,17 +15,12 @@ from typing import Any, Unpack
 
 from concurrent_exec.bulk import BulkOptions, Report, Shards, Workers
 from concurrent_exec.bulk import run as run_in_bulk
-from concurrent_exec.executors.dask_pool import Crew, Partition
+from concurrent_exec.executors.dask_pool import Crew, DaskError, Partition
 from concurrent_exec.executors.lanes import Lanes
 from concurrent_exec.executors.opening import open_session
-from concurrent_exec.model import ConcurrentExecError
 
 PATIENCE = 10.0
 """Seconds in which a scheduler must answer."""
-
-
-class DaskError(ConcurrentExecError):
-    """A Dask cluster can't be used; the message says why."""
 
 
 def workers_on(client: Any, connect: Callable[[], Any], processes: int | None = None) -> Workers:
@@ -36,7 +31,7 @@ def workers_on(client: Any, connect: Callable[[], Any], processes: int | None = 
     processes: how many workers to take, by default all that there are now. Limits are shared among
         so many; one that is started later takes the place of one that has gone.
 
-    Raises DaskError where there is none.
+    Raises DaskError where there is none, or where one of them lacks this package.
     """
     crew = Crew(client)
     return Workers(connect, processes=_count(crew, processes), pool=crew.take)
@@ -46,14 +41,14 @@ def pool_on(client: Any, processes: int | None = None) -> Callable[[], Executor]
     """Return what makes a pool over the workers of a cluster, for `ProcessExecutor(pool=...)`.
 
     It does what `client.get_executor` does there, and counts the workers. Raises DaskError where
-    there is none.
+    there is none, or where one of them lacks this package.
     """
     crew = Crew(client)
     return partial(Lanes, _count(crew, processes), crew.take)
 
 
 def _count(crew: Crew, processes: int | None) -> int:
-    there = len(crew.addresses())
+    there = len(crew.check())
     if not there:
         raise DaskError("the Dask cluster has no workers: start some with `dask worker`")
     return there if processes is None else processes
@@ -65,8 +60,8 @@ def workers_at(
 ) -> Iterator[Workers]:
     """Give the workers of the cluster whose scheduler is at `address`, as `workers_on` does.
 
-    Raises DaskError where nobody answers there, where there are no workers, or where this process
-    has no Dask.
+    Raises DaskError where nobody answers there, where this process has no Dask, and where
+    `workers_on` does.
     """
     try:
         from distributed import Client
@@ -113,7 +108,7 @@ def run(
     processes: as `workers_on` says.
     options: those of `bulk.run`.
 
-    Returns and raises what `bulk.run` does; DaskError where there are no workers.
+    Returns and raises what `bulk.run` does; DaskError where `workers_on` does.
     """
     if hasattr(source, "to_delayed"):
         source = shards_of(source)

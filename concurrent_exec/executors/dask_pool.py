@@ -13,14 +13,23 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
+from pkgutil import resolve_name
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
 
 from concurrent_exec.executors.lanes import Lanes
+from concurrent_exec.model import ConcurrentExecError
 
 WATCHED = 1.0
 """Seconds between two looks at which workers there are."""
+NEEDED = "concurrent_exec:__version__"
+"""What each worker must be able to import. It is asked for by a function of Python's own: why one
+of ours can't be imported there, Dask does not tell."""
+
+
+class DaskError(ConcurrentExecError):
+    """A Dask cluster can't be used; the message says why."""
 
 
 class WorkerGoneError(BrokenExecutor):
@@ -33,9 +42,13 @@ def is_of_dask(pool: Executor) -> bool:
 
 
 def run_once(pool: Executor, processes: int) -> Executor:
-    """Return a pool over the same workers as that of `client.get_executor()`."""
+    """Return a pool over the same workers as that of `client.get_executor()`.
+
+    Raises DaskError where one of them can't do our tasks.
+    """
     given: Any = pool
     crew = Crew(given._client, given._kwargs.get("workers"))
+    crew.check()
     return Lanes(processes, crew.take)
 
 
@@ -58,18 +71,24 @@ class Crew:
         found: list[str] = sorted(self.client.nthreads())
         return [each for each in found if self._only is None or each in self._only]
 
+    def check(self) -> list[str]:
+        """Return the addresses of all workers. Raises DaskError where one can't import this."""
+        addresses = self.addresses()
+        if not addresses:
+            return []
+        answers = self.client.run(resolve_name, NEEDED, workers=addresses, on_error="return")
+        lacking = [each for each in addresses if isinstance(answers.get(each), ImportError)]
+        if lacking:
+            which = "the worker at" if len(lacking) == 1 else f"{len(lacking)} workers, at"
+            raise DaskError(f"{which} {', '.join(lacking)}: {_why(answers[lacking[0]])}")
+        return addresses
+
     def take(self) -> DaskPool:
         """Return a pool of one worker that nobody has taken. Raises WorkerGoneError."""
         with self._lock:
             taken = {pool.address for pool in self._pools if not pool.ended}
             free = [address for address in self.addresses() if address not in taken]
-            if not free:
-                raise WorkerGoneError("no worker of the Dask cluster is free")
-            try:
-                (identity,) = self.client.run(_identity, workers=free[:1]).values()
-            except Exception as exc:
-                raise WorkerGoneError(f"the worker at {free[0]} does not answer: {exc}") from exc
-            pool = DaskPool(self.client, free[0], identity)
+            pool = DaskPool(self.client, *self._first_fit(free))
             self._pools.add(pool)
             if self._watch is None:
                 self._watch = Thread(
@@ -80,6 +99,19 @@ class Crew:
                 )
                 self._watch.start()
             return pool
+
+    def _first_fit(self, addresses: Sequence[str]) -> tuple[str, str]:
+        """Return the first that can do our tasks, and the identity of its process."""
+        trouble = "no worker of the Dask cluster is free"
+        for address in addresses:
+            try:
+                self.client.run(resolve_name, NEEDED, workers=[address])
+                (identity,) = self.client.run(_identity, workers=[address]).values()
+            except Exception as exc:  # it joined after the check, or is about to go
+                trouble = f"the worker at {address}: {_why(exc)}"
+            else:
+                return address, identity
+        raise WorkerGoneError(trouble)
 
     def look(self) -> None:
         """Let the pools know whose workers have gone."""
@@ -194,6 +226,13 @@ class Partition:
         if self._future is None:
             self._future = client.compute(self._delayed)
         return self._future
+
+
+def _why(error: Exception) -> str:
+    """Say why a worker did not tell its identity: what it is asked by is in this package."""
+    if isinstance(error, ImportError):
+        return f"{error}. Workers need concurrent-exec and a driver, in the versions used here"
+    return f"it does not answer: {error!r}"
 
 
 def _identity(dask_worker: Any) -> str:

@@ -6,10 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from tests.integration.support import wait_for
 
 HOST = "127.0.0.1"
 QUIET = {
@@ -43,12 +47,7 @@ class DaskCluster:
     def complete(self, workers: int) -> None:
         """Start workers until there are so many."""
         for _ in range(workers - len(self.client.nthreads())):
-            self._number += 1
-            self._process(
-                *("worker", self.address, "--host", HOST, "--no-nanny", "--nthreads", "1"),
-                *("--memory-limit", "0", "--name", f"worker {self._number}"),
-                *("--local-directory", str(self._folder)),
-            )
+            self._worker()
         self.client.wait_for_workers(workers, timeout=PATIENCE)
 
     def pids(self) -> dict[str, int]:
@@ -60,17 +59,54 @@ class DaskCluster:
         """Let a worker have no chance to do anything more."""
         os.kill(self.pids()[address], signal.SIGKILL)
 
-    def _process(self, what: str, *arguments: str) -> None:
+    @contextmanager
+    def one_more_without_us(self) -> Iterator[str]:
+        """A worker whose interpreter has every package but ours; gives its address."""
+        others = set(self.client.nthreads())
+        # Without `site` the folder of the packages is one like any other: what is in it is found,
+        # but not what its .pth files point to, as that of an editable installation does to us.
+        process = self._worker(
+            "-S", cwd=self._folder, env={"PYTHONPATH": sysconfig.get_path("purelib")}
+        )
+        self.client.wait_for_workers(len(others) + 1, timeout=PATIENCE)
+        (address,) = set(self.client.nthreads()) - others
+        try:
+            yield address
+        finally:
+            process.kill()
+            wait_for(lambda: address not in self.client.nthreads(), PATIENCE)
+
+    def _worker(self, *flags: str, **how: Any) -> subprocess.Popen[bytes]:
+        self._number += 1
+        return self._process(
+            *("worker", self.address, "--host", HOST, "--no-nanny", "--nthreads", "1"),
+            *("--memory-limit", "0", "--name", f"worker {self._number}"),
+            *("--local-directory", str(self._folder)),
+            flags=flags,
+            **how,
+        )
+
+    def _process(
+        self,
+        what: str,
+        *arguments: str,
+        flags: Sequence[str] = (),
+        cwd: Path | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> subprocess.Popen[bytes]:
         log = self._cleanups.enter_context((self._folder / f"{what}.{self._number}.log").open("w"))
+        python = (sys.executable, *flags, "-W", "ignore")
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "dask", what, *arguments, "--no-dashboard"],
-            env={**os.environ, **QUIET},
+            [*python, "-m", "dask", what, *arguments, "--no-dashboard"],
+            cwd=cwd,
+            env={**os.environ, **QUIET, **env},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
         self._cleanups.callback(process.wait)
         self._cleanups.callback(process.kill)
+        return process
 
 
 @contextmanager

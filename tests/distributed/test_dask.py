@@ -18,7 +18,7 @@ from concurrent_exec.bulk import spreading
 from concurrent_exec.connect import ConnectionOptions, connect
 from concurrent_exec.distributed import DaskError, pool_on, shards_of, workers_on
 from concurrent_exec.distributed import run as run_on_dask
-from concurrent_exec.executors.dask_pool import DaskPool, WorkerGoneError
+from concurrent_exec.executors.dask_pool import Crew, DaskPool, WorkerGoneError
 from tests.bulk.conftest import Run
 from tests.conftest import PROOF
 from tests.distributed.cluster import DaskCluster, dask_cluster
@@ -263,6 +263,39 @@ def test_a_process_that_is_started_anew_is_another(dask: DaskCluster) -> None:
         pool.submit(os.getpid)
 
 
+# ---- workers that lack this package ----
+
+
+@pytest.fixture
+def lacking(dask: DaskCluster) -> Iterator[str]:
+    with dask.one_more_without_us() as address:
+        yield address
+
+
+def test_workers_without_this_package_are_named_at_once(dask: DaskCluster, lacking: str) -> None:
+    missing = f"the worker at {lacking}: No module named 'concurrent_exec'"
+    for take in (partial(workers_on, dask.client, connect), partial(pool_on, dask.client)):
+        with pytest.raises(DaskError, match=missing):
+            take()
+    with (
+        ProcessExecutor(connect, processes=3, pool=dask.client.get_executor) as executor,
+        pytest.raises(DaskError, match=missing),
+    ):
+        executor.map("an insert", [(1,)], retry=Retry()).all()
+
+
+def test_one_that_comes_later_is_passed_over(
+    dask: DaskCluster, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = Crew(dask.client)
+    others = set(crew.addresses()) - {lacking}
+    monkeypatch.setattr(crew, "addresses", lambda: [lacking, *others])
+    taken = [crew.take(), crew.take()]
+    assert {pool.address for pool in taken} == others
+    with pytest.raises(WorkerGoneError, match="No module named 'concurrent_exec'"):
+        crew.take()
+
+
 # ---- the command ----
 
 
@@ -299,6 +332,16 @@ def test_a_cluster_without_workers_is_refused() -> None:
         workers_on(Deserted(), connect)
     with pytest.raises(DaskError, match="has no workers"):
         pool_on(Deserted())
+
+
+def test_the_command_says_what_is_missing_where(
+    run: Run, dask: DaskCluster, lacking: str, insert: str, rows: Rows, tmp_path: Path
+) -> None:
+    files(tmp_path, rows, 1)
+    status, _, err = run(insert, "0.csv", "--dask", dask.address)
+    assert status == 2
+    assert f"the worker at {lacking}: No module named 'concurrent_exec'" in err
+    assert not rows.written()
 
 
 def test_what_is_no_collection_is_refused(dask: DaskCluster, there: Any) -> None:
