@@ -580,6 +580,20 @@ def test_a_process_whose_connect_raises_or_dies_is_told_apart() -> None:
             executor.submit("a statement").result(60)
 
 
+def test_a_process_hears_of_no_ctrl_c_from_its_very_start(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with ProcessExecutor(failing_there, processes=2, chunksize=1) as executor:
+        futures = [executor.submit("a statement") for _ in range(2)]
+        started = active_children()
+        assert len(started) == 2
+        for child in started:
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGINT)
+        assert [type(future.exception(60)) for future in futures] == [OperationTimedOut] * 2
+    assert capfd.readouterr().err == ""
+
+
 SCRIPT = """
 import sys, time
 from functools import partial
