@@ -23,6 +23,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
@@ -33,7 +34,7 @@ from cassandra.policies import (
     TokenAwarePolicy,
 )
 
-from concurrent_exec import Results, Retry
+from concurrent_exec import Executor, ProcessExecutor, Results, Retry
 from concurrent_exec.connect import connect
 from tests.executors import IN_ONE_PROCESS
 from tests.integration.support import wait_for
@@ -44,6 +45,9 @@ AT = 600
 """The statement at which it happens, where the client does it to itself."""
 BUFFERSIZE = 200
 CONCURRENCY = 20
+PROCESS = "process"
+"""The name of the executor whose processes this client starts."""
+PROCESSES = 2
 
 
 def say(*words: object) -> None:
@@ -200,7 +204,7 @@ def _answers(session: Any) -> bool:
 def without_end(session: Any, table: str, run: str, name: str) -> None:
     """Write until something comes from outside."""
     ledger = Ledger(session, table, run)
-    with IN_ONE_PROCESS[name](session, concurrency=CONCURRENCY) as executor:
+    with executor_of(name, session) as executor:
         results = executor.map(
             ledger.insert, (ledger.row(key) for key in itertools.count()), buffersize=BUFFERSIZE
         )
@@ -215,20 +219,32 @@ def without_end(session: Any, table: str, run: str, name: str) -> None:
             say("end", json.dumps({"started": started}))
 
 
-def main(name: str, what: str, table: str, run: str) -> None:
-    """Be the client."""
-    # Under nohup, and in the background of a shell, a child ignores it from the start.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def executor_of(name: str, session: Any) -> Executor[Any]:
+    """Make an executor over that session, or over one in each of its own processes."""
+    if name == PROCESS:
+        return ProcessExecutor(connected, processes=PROCESSES, concurrency=CONCURRENCY)
+    return IN_ONE_PROCESS[name](session, concurrency=CONCURRENCY)
+
+
+def connected() -> AbstractContextManager[Any]:
+    """Connect to the cluster that the environment names."""
     logging.getLogger("cassandra").addHandler(logging.NullHandler())
     profile = ExecutionProfile(
         TokenAwarePolicy(DCAwareRoundRobinPolicy()),
         retry_policy=FallthroughRetryPolicy(),
         request_timeout=5.0,
     )
-    with connect(
+    return connect(
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(0.2, max_attempts=None),
-    ) as session:
+    )
+
+
+def main(name: str, what: str, table: str, run: str) -> None:
+    """Be the client."""
+    # Under nohup, and in the background of a shell, a child ignores it from the start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with connected() as session:
         if what in ("killed", "interrupted"):
             without_end(session, table, run, name)
         elif what in ("session", "cluster"):

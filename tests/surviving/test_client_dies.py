@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ import pytest
 from concurrent_exec import CallbackExecutor
 from concurrent_exec.connect import ConnectionOptions
 from tests.executors import IN_ONE_PROCESS
+from tests.integration.support import wait_for
 from tests.surviving import client
 from tests.surviving.support import Ledger, Record, environment_for, lines, watched
 
@@ -29,7 +31,9 @@ PATIENCE = 60.0
 TOLD = 300
 """Outcomes that are heard before the client is killed or interrupted."""
 
-any_name = pytest.mark.parametrize("name", IN_ONE_PROCESS)
+any_name = pytest.mark.parametrize("name", [*IN_ONE_PROCESS, client.PROCESS])
+any_with_a_session = pytest.mark.parametrize("name", IN_ONE_PROCESS)
+"""What is done to the client's own session or connections is nothing to other processes."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,10 @@ class Client:
 
 @contextmanager
 def running(name: str, what: str, cassandra: ConnectionOptions, ledger: Ledger) -> Iterator[Client]:
-    """A client; it is gone at the end of the block, and has hung if it is then still there."""
+    """A client; it is gone with all of its processes at the end of the block.
+
+    It has hung if it is then still there.
+    """
     with (
         tempfile.TemporaryFile("w+") as stderr,
         subprocess.Popen(
@@ -86,10 +93,30 @@ def running(name: str, what: str, cassandra: ConnectionOptions, ledger: Ledger) 
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            start_new_session=True,  # as at a terminal: a signal of the keyboard goes to all of it
         ) as process,
         watched(process, PATIENCE),
     ):
-        yield Client(process, stderr)
+        try:
+            yield Client(process, stderr)
+        finally:
+            with suppress(ProcessLookupError):  # there is nobody left: as it should be
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def processes_of(dying: Client) -> list[int]:
+    """Return the processes that live of those that the client has started, and its own."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) == dying.process.pid and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
+def wait_for_end_of_all(dying: Client) -> None:
+    wait_for(lambda: not processes_of(dying), PATIENCE)
 
 
 @pytest.fixture
@@ -102,15 +129,21 @@ def written(ledger: Ledger) -> set[int]:
         return ledger.written(executor)
 
 
+def workers(name: str) -> int:
+    return client.PROCESSES if name == client.PROCESS else 0
+
+
 @any_name
 def test_killed(
     name: str, cassandra: ConnectionOptions, ledger: Ledger, record_property: Record
 ) -> None:
-    """It has no chance to say more: what it has said is in the table."""
+    """It has no chance to say more: what it has said is in the table. No process is left over."""
     with running(name, "killed", cassandra, ledger) as dying:
         dying.hear(lambda: len(dying.succeeded) == TOLD)
+        assert len(processes_of(dying)) >= 1 + workers(name)
         dying.process.send_signal(signal.SIGKILL)
         assert dying.wait() == -signal.SIGKILL, dying.errors
+        wait_for_end_of_all(dying)
     told = len(dying.succeeded)
     there = written(ledger)
     assert dying.succeeded == list(range(told))
@@ -129,8 +162,9 @@ def test_interrupted(
     """Ctrl-C: it ends as an interrupted program does, and nothing is sent after."""
     with running(name, "interrupted", cassandra, ledger) as dying:
         dying.hear(lambda: len(dying.succeeded) == TOLD)
-        dying.process.send_signal(signal.SIGINT)
+        os.killpg(dying.process.pid, signal.SIGINT)
         assert dying.wait() == -signal.SIGINT, dying.errors
+        wait_for_end_of_all(dying)
     assert dying.errors.splitlines()[-1] == "KeyboardInterrupt"
     assert "Exception ignored" not in dying.errors
     assert "Exception in thread" not in dying.errors
@@ -143,7 +177,7 @@ def test_interrupted(
     record_property("started", dying.end["started"])
 
 
-@any_name
+@any_with_a_session
 @pytest.mark.parametrize("what", ["session", "cluster"])
 def test_session_shut_down(
     name: str, what: str, cassandra: ConnectionOptions, ledger: Ledger, record_property: Record
@@ -159,7 +193,7 @@ def test_session_shut_down(
     record_property("failed", kinds(dying))
 
 
-@any_name
+@any_with_a_session
 @pytest.mark.parametrize("what", ["descriptors", "descriptors with Retry"])
 def test_out_of_descriptors(
     name: str, what: str, cassandra: ConnectionOptions, ledger: Ledger, record_property: Record
