@@ -40,18 +40,27 @@ class Ledger:
         self.table = table
         self.run = run or uuid.uuid4().hex
         self.insert = session.prepare(f"INSERT INTO {table} (run, key, value) VALUES (?, ?, ?)")
+        self.append = session.prepare(
+            f"UPDATE {table} SET value = ?, times = times + ? WHERE run = ? AND key = ?"
+        )
+        """Writes a row, too, and shows how often it was applied: it is not idempotent."""
         self.select = session.prepare(f"SELECT key, value FROM {table} WHERE run = ? AND key = ?")
 
     @staticmethod
     def create(session: Any, table: str) -> None:
         """Make the table. Each row is a partition, so that rows lie on all nodes."""
         session.execute(
-            f"CREATE TABLE {table} (run text, key int, value text, PRIMARY KEY ((run, key)))"
+            f"CREATE TABLE {table} "
+            "(run text, key int, value text, times list<int>, PRIMARY KEY ((run, key)))"
         )
 
     def row(self, key: int) -> tuple[str, int, str]:
         """Return the parameters of an insert."""
         return self.run, key, value_of(self.run, key)
+
+    def appended(self, key: int) -> tuple[str, list[int], str, int]:
+        """Return the parameters of an append."""
+        return value_of(self.run, key), [key], self.run, key
 
     def fill(self, executor: Executor[Any], count: int) -> None:
         """Write the rows from key 0 on."""
@@ -59,27 +68,29 @@ class Ledger:
         assert len(executor.map(self.insert, rows, retry=PATIENT, assume_idempotent=True).all())
 
     def written(self, executor: Executor[Any]) -> set[int]:
-        """Return the keys that are there, with their values right."""
+        """Return the keys that are there, each as it must be."""
         return all_written(executor, [self])[self.run]
 
 
 def all_written(executor: Executor[Any], ledgers: Sequence[Ledger]) -> dict[str, set[int]]:
-    """Return by run the keys that are there, with their values right.
+    """Return by run the keys that are there, each with its value and applied no more than once.
 
     ledgers: of one table, which is read once and as a whole, in parts by token: so a row is found
         that nobody meant to write.
     """
     session, table = ledgers[0].session, ledgers[0].table
     part = session.prepare(
-        f"SELECT run, key, value FROM {table} WHERE token(run, key) > ? AND token(run, key) <= ?"
+        f"SELECT run, key, value, times FROM {table} "
+        "WHERE token(run, key) > ? AND token(run, key) <= ?"
     )
     edges = [-(2**63) + n * 2**64 // RANGES for n in range(RANGES)] + [2**63 - 1]
     found: dict[str, set[int]] = {ledger.run: set() for ledger in ledgers}
     parts = executor.map(part, pairwise(edges), retry=PATIENT, assume_idempotent=True)
     for result in parts:
-        for run, key, value in result.unwrap():
+        for run, key, value, times in result.unwrap():
             if run in found:
                 assert value == value_of(run, key)
+                assert times in (None, [key])
                 assert key not in found[run]
                 found[run].add(key)
     return found

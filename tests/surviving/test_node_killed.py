@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from multiprocessing import active_children
 from typing import Any, TypeVar
 
 import pytest
@@ -24,13 +27,14 @@ from cassandra.policies import (
 )
 from cassandra.query import tuple_factory
 
-from concurrent_exec import CallbackExecutor, DirectExecutor, Executor, Results
+from concurrent_exec import CallbackExecutor, DirectExecutor, Executor, ProcessExecutor, Results
 from concurrent_exec.cluster import LocalCassandra, Node
 from concurrent_exec.connect import ConnectionOptions, connect
 from tests.conftest import PROOF, REQUEST_TIMEOUT
 from tests.executors import IN_ONE_PROCESS
 from tests.integration.support import wait_for
 from tests.surviving.support import PATIENT, Ledger, Record, Told, all_written, value_of
+from tests.surviving.unread import unread_from
 from tests.tls import Certificate
 from tests.ways import SOME_WAYS
 
@@ -38,9 +42,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_600 if PROOF else 400)]
 
 COUNT = 25_000 if PROOF else 1_200
 """Statements of each of an executor's four runs: half of the writes and reads are with Retry. All
-executors go at once, so it is 200,000 writes and as many reads amid which the node dies."""
+executors go at once, so it is 250,000 writes and as many reads amid which the node dies."""
 CONCURRENCY = 128
 """Of each executor: about a third of them are in flight at the node that dies, in each run some."""
+HEARTBEATS = 60
+"""Bytes that a driver may send to a node by itself; a statement has more."""
+NODES = 3
+RUNS = 4
+"""Of each executor: of writes and of reads, without Retry and with."""
 STOCK = 2_000
 """Rows to be read; each many times."""
 
@@ -53,7 +62,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def session_to(nodes: LocalCassandra, **arguments: Any) -> Iterator[Any]:
+def session_to(options: ConnectionOptions, **arguments: Any) -> Iterator[Any]:
     """Two of three nodes must answer. The driver itself retries nothing.
 
     arguments: go to the driver's Cluster.
@@ -65,7 +74,6 @@ def session_to(nodes: LocalCassandra, **arguments: Any) -> Iterator[Any]:
         request_timeout=REQUEST_TIMEOUT,
         row_factory=tuple_factory,
     )
-    options = ConnectionOptions(tuple(nodes.contact_points), nodes.port)
     with connect(
         options,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
@@ -77,9 +85,15 @@ def session_to(nodes: LocalCassandra, **arguments: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def session(three_nodes: LocalCassandra) -> Iterator[Any]:
+def options(three_nodes: LocalCassandra) -> ConnectionOptions:
+    return ConnectionOptions(tuple(three_nodes.contact_points), three_nodes.port)
+
+
+@pytest.fixture(scope="module")
+def session(options: ConnectionOptions) -> Iterator[Any]:
     """Every row is on three nodes."""
-    with session_to(three_nodes) as session:
+    with session_to(options) as session:
+        wait_for(lambda: knows_all_nodes(session), 60)
         session.execute(
             f"CREATE KEYSPACE {KEYSPACE} WITH replication = "
             "{'class': 'SimpleStrategy', 'replication_factor': 3}"
@@ -88,17 +102,30 @@ def session(three_nodes: LocalCassandra) -> Iterator[Any]:
         yield session
 
 
+def knows_all_nodes(session: Any) -> bool:
+    """Whether the driver, and the node that it asks, know what each of the nodes owns.
+
+    That a node is up may be heard of before.
+    """
+    session.cluster.refresh_nodes(force_token_rebuild=True)
+    owners = session.cluster.metadata.token_map.token_to_host_owner.values()
+    return len(set(owners)) == NODES
+
+
 class Crash:
     """A node that dies when all of `inputs` are at a third, and is back before their last third."""
 
-    def __init__(self, node: Node, inputs: int) -> None:
+    def __init__(self, node: Node, inputs: int, drained: Callable[[], bool]) -> None:
+        """Make one; it begins when the inputs are there and all is `drained` that must be."""
         self.node = node
+        self._drained = drained
         self.seconds_down = 0.0
         # They go on from there together, so that every run is under way when it happens.
         self._arrivals = threading.Barrier(inputs + 1, self._stand_still)
         self._over = threading.Event()
 
     def _stand_still(self) -> None:
+        wait_for(self._drained, PATIENCE)
         # From now on nothing comes from the node, though it is sent as much as the others: so it
         # is no luck that each run has statements in flight there when it dies.
         assert self.node.pid is not None
@@ -155,17 +182,18 @@ def stock(session: Any) -> Ledger:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one executor has under way when the node dies."""
+    """What one executor, or one for each run, has under way when the node dies."""
 
-    executor: Executor[Any]
+    executors: Sequence[Executor[Any]]
     once: Ledger
+    """Its writes are no more than once, as all of them are appends."""
     again: Ledger
     """Its writes are repeated until they succeed."""
     runs: dict[str, tuple[Results[Any], Future[Told]]]
 
     def under_way(self) -> bool:
-        """Whether the node has been sent what it takes to fill the executor, or enough."""
-        return self.executor.statistics().in_flight == CONCURRENCY or all(
+        """Whether the node has been sent what it takes to fill the executors, or enough."""
+        return all(in_flight(each) == CONCURRENCY for each in self.executors) or all(
             run.statistics().started > COUNT // 3 + 50 for run, _ in self.runs.values()
         )
 
@@ -174,16 +202,20 @@ KEYS = [(7 * place) % STOCK for place in range(COUNT)]
 """The rows that are read."""
 
 
-def begin(executor: Executor[Any], stock: Ledger, crash: Crash, pool: ThreadPoolExecutor) -> Trial:
-    """Start the four runs of an executor, and to read their results."""
-    once, again = (Ledger(executor.session, stock.table) for _ in range(2))
+def begin(
+    executors: Sequence[Executor[Any]], stock: Ledger, crash: Crash, pool: ThreadPoolExecutor
+) -> Trial:
+    """Start the four runs of one executor, or of one for each, and to read their results."""
+    session = executors[0].session or stock.session  # there is none here for other processes
+    once, again = (Ledger(session, stock.table) for _ in range(2))
     again.insert.is_idempotent = True
+    turns = cycle(executors)
 
     def read_right(index: int, rows: Any) -> None:
         assert list(rows) == [(KEYS[index], value_of(stock.run, KEYS[index]))]
 
     def run(statement: Any, parameters: list[Any], check: Any, **options: Any) -> Any:
-        results = executor.map(
+        results = next(turns).map(
             statement, crash.in_the_midst_of(parameters), raise_on_first_error=False, **options
         )
         return results, pool.submit(Told.by, results, check)
@@ -191,14 +223,49 @@ def begin(executor: Executor[Any], stock: Ledger, crash: Crash, pool: ThreadPool
     reads = [(stock.run, key) for key in KEYS]
     careful = {"retry": PATIENT, "assume_idempotent": True}
     runs = {
-        "writes": run(once.insert, [once.row(key) for key in range(COUNT)], is_empty),
+        "writes": run(once.append, [once.appended(key) for key in range(COUNT)], is_empty),
         "reads": run(once.select, reads, read_right),
         "writes with Retry": run(
             again.insert, [again.row(key) for key in range(COUNT)], is_empty, retry=PATIENT
         ),
         "reads with Retry": run(once.select, reads, read_right, **careful),
     }
-    return Trial(executor, once, again, runs)
+    return Trial(executors, once, again, runs)
+
+
+@contextmanager
+def by_processes(options: ConnectionOptions, stock: Ledger) -> Iterator[list[Executor[Any]]]:
+    """Executors of one process each, which have their sessions to the nodes, for one run each.
+
+    A process is at one chunk at a time, which may be all of one run: shared by the runs, of some of
+    them nothing would be in flight at the node that dies. What the parent has in flight need not
+    have been sent by the process yet: so these are drained before the node stands still, and then
+    the kernel knows what it has not read of each.
+    """
+    with ExitStack() as opened:
+        executors: list[Executor[Any]] = [
+            opened.enter_context(
+                ProcessExecutor(partial(session_to, options), processes=1, concurrency=CONCURRENCY)
+            )
+            for _ in range(RUNS)
+        ]
+        first = [
+            each.submit(stock.select, (stock.run, 0), retry=PATIENT, assume_idempotent=True)
+            for each in executors
+        ]
+        for future in first:
+            assert list(future.result(PATIENCE)) == [(0, value_of(stock.run, 0))]
+        yield executors
+
+
+def in_flight(executor: Executor[Any]) -> int:
+    return executor.statistics().in_flight
+
+
+def has_sent_to(node: Node, worker: int | None) -> bool:
+    """Whether a process has sent statements to a node that stands still."""
+    assert worker is not None
+    return unread_from(worker, (node.address, node.port)) > HEARTBEATS
 
 
 def test_each_statement_goes_to_a_replica(session: Any) -> None:
@@ -218,11 +285,12 @@ def test_each_statement_goes_to_a_replica(session: Any) -> None:
         host = result.unwrap().response_future.coordinator_host
         assert [host] == list(metadata.get_replicas(keyspace, select.bind((key,)).routing_key))
         coordinators.add(host)
-    assert len(coordinators) == 3
+    assert len(coordinators) == NODES
 
 
 def test_what_is_told_of_writes_and_reads_is_true(
     three_nodes: LocalCassandra,
+    options: ConnectionOptions,
     session: Any,
     stock: Ledger,
     certificate: Certificate,
@@ -232,22 +300,28 @@ def test_what_is_told_of_writes_and_reads_is_true(
     node = three_nodes.nodes[1]
     before = host_id(session, node), node.pid
     with ExitStack() as opened:
-        executors = {
-            name: make_executor(session, concurrency=CONCURRENCY)
+        executors: dict[str, list[Executor[Any]]] = {
+            name: [opened.enter_context(make_executor(session, concurrency=CONCURRENCY))]
             for name, make_executor in IN_ONE_PROCESS.items()
         }
         for name, way in SOME_WAYS.items():
             arguments = way.arguments(certificate)
-            other = opened.enter_context(session_to(three_nodes, **arguments))
-            executors[f"direct, {name}"] = DirectExecutor(other, concurrency=CONCURRENCY)
-        inputs = 4 * len(executors)
-        crash = Crash(node, inputs)
+            other = opened.enter_context(session_to(options, **arguments))
+            direct = opened.enter_context(DirectExecutor(other, concurrency=CONCURRENCY))
+            executors[f"direct, {name}"] = [direct]
+        executors["process"] = opened.enter_context(by_processes(options, stock))
+        workers = [child.pid for child in active_children()]
+        assert len(workers) == RUNS
+        inputs = RUNS * len(executors)
+        crash = Crash(node, inputs, lambda: not any(map(in_flight, executors["process"])))
         pool = opened.enter_context(ThreadPoolExecutor(inputs))
-        trials = {
-            name: begin(opened.enter_context(executor), stock, crash, pool)
-            for name, executor in executors.items()
-        }
-        crash.happen(lambda: all(trial.under_way() for trial in trials.values()))
+        trials = {name: begin(these, stock, crash, pool) for name, these in executors.items()}
+        crash.happen(
+            lambda: (
+                all(trial.under_way() for trial in trials.values())
+                and all(has_sent_to(node, worker) for worker in workers)
+            )
+        )
         after = host_id(session, node), node.pid
         assert after[0] == before[0]
         assert after[1] != before[1]
@@ -262,7 +336,7 @@ def test_what_is_told_of_writes_and_reads_is_true(
             for what, (results, _) in trial.runs.items():
                 record_property(f"{name}: {what}", counted(results, told[name][what]))
         ledgers = [each for trial in trials.values() for each in (trial.once, trial.again)]
-        written = all_written(trials["callback"].executor, ledgers)
+        written = all_written(trials["callback"].executors[0], ledgers)
         for name, trial in trials.items():
             check(trial, told[name], stock, written)
 
@@ -278,8 +352,8 @@ def check(trial: Trial, told: dict[str, Told], stock: Ledger, written: dict[str,
         for index, result in told[name].failed.items():
             assert isinstance(result.result_or_exc, FAILURES), repr(result.result_or_exc)
             assert (result.index, result.attempts) == (index, 1)
-            row = trial.once.row(index) if name == "writes" else (stock.run, KEYS[index])
-            assert result.parameters == row
+            given = trial.once.appended(index) if name == "writes" else (stock.run, KEYS[index])
+            assert result.parameters == given
     assert not told["writes with Retry"].failed
     assert not told["reads with Retry"].failed
 
