@@ -31,6 +31,7 @@ from concurrent_exec.executors.opening import open_session
 from concurrent_exec.model import ExecutorShutdownError, WorkerLostError
 from concurrent_exec.model.pickling import PortableException
 from concurrent_exec.observers import LatencyHistogram
+from concurrent_exec.run import Job
 
 Reply = tuple[Literal["done", "raised"], bytes]
 """A `Settlement`, or the exception that keeps the process from doing anything, pickled."""
@@ -77,6 +78,10 @@ class Worker:
         self._mine: tuple[int, ...] = (0, 0)
         """How many records have failed here, and how many have settled."""
         self._timestamps = Timestamps()
+        self._base = 0
+        """What with the ordinal of a record makes its timestamp."""
+        self._ordinals: list[int] = []
+        """Of the records of the portion that are sent."""
         self._bindings: dict[int | None, Binding | None] = {}
         """By the shard; None for where there are none."""
         self._reading: dict[int, tuple[int, Iterator[Chunk]]] = {}
@@ -147,8 +152,8 @@ class Worker:
             parameters += ledger.opens(chunk, some, values, [*chunk.rejected, *rejected])
             ordinals += some if not portion.beyond else (n for n in some if not before.has(n))
         if portion.lost is None:
-            base = portion.timestamp - portion.first
-            self._timestamps.begin(base + ordinal for ordinal in ordinals)
+            self._base, self._ordinals = portion.timestamp - portion.first, ordinals
+            self._timestamps.begin(self._base + ordinal for ordinal in ordinals)
             self._send(ledger, parameters)
         else:
             for index in range(len(parameters)):
@@ -183,7 +188,15 @@ class Worker:
     def _make_executor(self) -> Executor[Any]:
         task = self._task
         observers = () if self._histogram is None else (self._histogram,)
-        return make_executor(self.session, task.choice, observers=observers, **task.executor)
+        executor = make_executor(self.session, task.choice, observers=observers, **task.executor)
+        # Batches are made by one thread at a time, and so have the generator's in their order; each
+        # has one for all of its records. Others are sent by several threads at once.
+        if task.choice.name != "batch" and hasattr(self.session, "add_request_init_listener"):
+            executor._stamp_by(self._stamp)
+        return executor
+
+    def _stamp(self, job: Job) -> int:
+        return self._base + self._ordinals[job.index]
 
     def _stop(self) -> None:
         """Send nothing more of this portion, as too many have failed."""

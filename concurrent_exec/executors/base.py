@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
@@ -123,6 +123,8 @@ class Executor(ABC, Generic[R]):
         self._runs: WeakSet[Run] = WeakSet()
         self._timestamps: FirstTimestamps | None = None
         self._timestamps_lock = Lock()
+        self._stamp: Callable[[Job], int] | None = None
+        """Gives each statement its write timestamp, where none is to depend on who sends first."""
         self._pid = os.getpid()
         self._shut_down = False
 
@@ -287,6 +289,8 @@ class Executor(ABC, Generic[R]):
             refusal = exc
         if refusal is None:
             job.attempts += 1
+            if self._stamp is not None and job.timestamp is None:
+                job.timestamp = self._stamp(job)
             return True
         job.work.settle(job, False, refusal, final=True)
         return False
@@ -373,6 +377,16 @@ class Executor(ABC, Generic[R]):
                     self._timestamps = FirstTimestamps(self.session)
                     # For an executor that nobody shuts down: the session may live much longer.
                     finalize(self, self._timestamps.close).atexit = False
+
+    def _stamp_by(self, stamp: Callable[[Job], int]) -> None:
+        """Give each statement the write timestamp that `stamp` returns, in microseconds.
+
+        Else it has that of a moment between its turn and its sending, and what several threads send
+        at once has timestamps in any order. Raises TypeError as `FirstTimestamps` does.
+        """
+        self._resends = True
+        self._keep_timestamps(Sending({}, None, False))
+        self._stamp = stamp
 
     def _let_go_if_idle(self) -> None:
         with self._gate.lock:

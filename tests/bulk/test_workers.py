@@ -10,7 +10,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import pytest
@@ -33,12 +33,33 @@ from concurrent_exec.bulk.records import cut
 from concurrent_exec.bulk.worker import Reply as PortionReply
 from concurrent_exec.bulk.worker import do_portion
 from concurrent_exec.observers import LatencyHistogram
-from concurrent_exec.testing import Reply, ScriptedSession
+from concurrent_exec.testing import Reply, Request, ScriptedSession
 from tests.bulk.samples import brings
 from tests.executors import Here, Threads
 
 INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
 SELECT = "SELECT v FROM t WHERE id = ?"
+
+
+class Stamping(ScriptedSession):
+    """Gives a request the timestamp that its cluster's generator makes, as a driver does."""
+
+    def __init__(self, script: Any) -> None:
+        super().__init__(script)
+        self.stamped: list[tuple[int, int]] = []
+        """The keys of what was sent, and its timestamps."""
+
+    def make_request(self, query: Any, parameters: Any, options: Any) -> Request:
+        request = super().make_request(query, parameters, options)
+        generator = getattr(self.cluster, "timestamp_generator", None)
+        if generator is not None:
+            request.message.timestamp = generator()
+        return request
+
+    def send(self, request: Request) -> None:
+        assert request.message.timestamp is not None
+        self.stamped.append((request.parameters[0], request.message.timestamp))
+        super().send(request)
 
 
 class Table:
@@ -48,7 +69,7 @@ class Table:
         self.written: Counter[int] = Counter()
         self._script = script
         self._lock = Lock()
-        self.session = ScriptedSession(self._reply)
+        self.session = Stamping(self._reply)
         columns = {"id": Int32Type, "v": UTF8Type}
         self.insert = self.session.as_prepared(INSERT, columns, partition_key=["id"])
 
@@ -155,6 +176,42 @@ def test_what_a_lost_worker_had_is_sent_again_where_that_is_safe(when: str, tmp_
     )
     assert (report.succeeded, report.failed, deaths) == (10_000, 0, [])
     assert set(table.written) == set(range(10_000))
+
+
+def test_a_record_keeps_its_timestamp_whoever_sends_it_and_when() -> None:
+    """So of two records of one row the later one counts."""
+    table = Table()
+    table.run(
+        records(5_000),
+        workers=table.workers(partial(Dies, ["after"]), processes=1),
+        idempotent=True,
+    )
+    stamped = table.session.stamped
+    assert len(stamped) > 5_000
+    stamps = dict(stamped)
+    assert len(set(stamped)) == len(stamps) == 5_000
+    assert sorted(stamps, key=stamps.__getitem__) == sorted(stamps)
+
+
+class Overtaking(Stamping):
+    """While the request of record 10 is made, another thread sends some of those behind it."""
+
+    def make_request(self, query: Any, parameters: Any, options: Any) -> Request:
+        if parameters[0] == 10:
+            other = Thread(target=self.pending[0].succeed)  # which frees a place
+            other.start()
+            other.join()
+        return super().make_request(query, parameters, options)
+
+
+def test_a_timestamp_is_that_of_the_record_whichever_thread_sends_it() -> None:
+    session = Overtaking(lambda statement, parameters: Reply(at_once=parameters[0] > 0))
+    insert = session.as_prepared(INSERT, {"id": Int32Type, "v": UTF8Type}, partition_key=["id"])
+    workers = Workers(Here(session), processes=1, pool=Threads)
+    run(session, insert, records(200), workers=workers, retry=None)
+    keys = [key for key, _ in session.stamped]
+    assert keys != sorted(keys)
+    assert len({stamp - key for key, stamp in session.stamped}) == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
