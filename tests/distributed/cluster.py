@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from concurrent_exec.cluster.guard import Guard
 from tests.integration.support import wait_for
 
 HOST = "127.0.0.1"
@@ -30,6 +31,8 @@ class DaskCluster:
         self._folder = folder
         self._cleanups = cleanups
         self._number = 0
+        self._guard = Guard()  # a test that hangs is ended together with its process
+        cleanups.callback(self._guard.release)
         self.address = ""
         self.client: Any = None
 
@@ -104,6 +107,7 @@ class DaskCluster:
             stdout=log,
             stderr=log,
         )
+        self._guard.watch(process.pid)
         self._cleanups.callback(process.wait)
         self._cleanups.callback(process.kill)
         return process
