@@ -1,10 +1,11 @@
 """Deliberate faults: proof that the suite can fail.
 
-Each fault breaks the core, what `DirectExecutor` does with a driver's connections, the asyncio face
-or an observer, in one place, in a copy; the suite is run against the copy, and the first test that
-fails is the one that caught it. `python -m tests.faults` prints the table that stands in
-docs/faults.md, and fails if a fault goes unnoticed; `python -m tests.faults aio observers` does so
-for the faults of those files.
+Each fault breaks the core, what `DirectExecutor` does with a driver's connections, the asyncio
+face, an observer or what other processes do, in one place, in a copy; the suite is run against the
+copy, and the first test that fails is the one that caught it. `python -m tests.faults` prints the
+table that stands in docs/faults.md, and fails if a fault goes unnoticed; `python -m tests.faults
+aio observers` does so for the faults of those files. Those of Dask's workers take a Cassandra each,
+or the one that `CONCURRENT_EXEC_CONTACT_POINTS` names.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ OTHER_SUITES = {
     "aio/": ["tests/test_aio.py"],
     "run/watch.py": ["tests/test_observers.py"],
     "observers/": ["tests/test_shipped_observers.py"],
+    "executors/dask_pool.py": ["tests/distributed"],
+    "executors/lanes.py": ["tests/test_lanes.py"],
+    "executors/pools.py": ["tests/test_processes.py"],
+    "executors/processes.py": ["tests/test_processes.py"],
+    "bulk/": ["tests/bulk/test_workers.py"],
 }
 """By how the name of the broken file begins."""
 
@@ -722,12 +728,162 @@ FAULTS = [
         "            self._failed[run] += 1\n",
         "",
     ),
+    Fault(
+        "Dask runs the tasks of a worker that has gone again, by another",
+        "executors/dask_pool.py",
+        "                _do_here,\n                self._identity,\n"
+        "                do,\n                *given,\n"
+        '                key=f"concurrent_exec-{uuid4().hex}",\n'
+        "                workers=[self.address],\n",
+        "                lambda do, *given: (True, do(*given)),\n"
+        "                do,\n                *given,\n"
+        '                key=f"concurrent_exec-{uuid4().hex}",\n',
+    ),
+    Fault(
+        "a process that is started anew at an address does the tasks of the one before",
+        "executors/dask_pool.py",
+        "    if get_worker().id != identity:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "nobody looks which workers of Dask have gone",
+        "executors/dask_pool.py",
+        "            if pool.address not in there:\n",
+        "            if False:\n",
+    ),
+    Fault(
+        "workers of Dask that lack this package are taken",
+        "executors/dask_pool.py",
+        "        if lacking:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "only the first worker of Dask that is free is asked",
+        "executors/dask_pool.py",
+        "        for address in addresses:\n            try:\n",
+        "        for address in addresses[:1]:\n            try:\n",
+    ),
+    Fault(
+        "a worker of Dask is taken twice",
+        "executors/dask_pool.py",
+        "if address not in taken]",
+        "if True]",
+    ),
+    Fault(
+        "a process that dies breaks the pool of them all",
+        "executors/lanes.py",
+        "outer.set_exception(ProcessGoneError(str(exc) or type(exc).__name__))",
+        "outer.set_exception(exc)",
+    ),
+    Fault(
+        "all tasks go to the first process",
+        "executors/lanes.py",
+        "            self._busy[lane] += 1\n",
+        "",
+    ),
+    Fault(
+        "worker processes outlive a parent that is killed",
+        "executors/pools.py",
+        'name="end of parent", daemon=True).start()',
+        'name="end of parent", daemon=True)',
+    ),
+    Fault(
+        "a worker process that has not begun yet hears of Ctrl-C",
+        "executors/pools.py",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, ())",
+    ),
+    Fault(
+        "a statement that is sent again has a new timestamp",
+        "executors/processes.py",
+        "            if job.timestamp is None:\n",
+        "            if True:\n",
+    ),
+    Fault(
+        "statements of a lost process count as unsent",
+        "executors/processes.py",
+        "    for job in jobs:\n        job.fail(error)\n",
+        "    for job in jobs:\n        job.fail(error, sent=False)\n",
+    ),
+    Fault(
+        "what keeps others from travelling fails them all",
+        "executors/processes.py",
+        "            else:\n                self._send_each(jobs)\n            return\n",
+        "            else:\n                for job in jobs:\n"
+        "                    job.fail(why_not(job), sent=False)\n            return\n",
+    ),
+    Fault(
+        "a pool that has broken is kept",
+        "executors/processes.py",
+        "            self._pool = None\n        broken",
+        "            pass\n        broken",
+    ),
+    Fault(
+        "what a lost process had is sent again though that is not safe",
+        "bulk/spreading.py",
+        "        elif not self._task.idempotent:\n",
+        "        elif False:\n",
+    ),
+    Fault(
+        "portions settle in any order",
+        "bulk/spreading.py",
+        "            if self._in_order and before",
+        "            if False and before",
+    ),
+    Fault(
+        "what a process has left is forgotten",
+        "bulk/spreading.py",
+        "                self._add_rest(given, end)\n",
+        "                pass\n",
+    ),
+    Fault(
+        "a process does not know what has failed elsewhere",
+        "bulk/spreading.py",
+        "before=self._ledger.before",
+        "before=(0, 0)",
+    ),
+    Fault(
+        "a portion whose processes die goes on to the next for ever",
+        "bulk/spreading.py",
+        "        given.deaths += 1\n",
+        "",
+    ),
+    Fault(
+        "a portion that is given again has other timestamps",
+        "bulk/spreading.py",
+        "        if not given.portion.timestamp:  # one that is given again keeps what it had\n",
+        "        if True:\n",
+    ),
+    Fault(
+        "a process does not know what it has settled itself",
+        "bulk/worker.py",
+        "map(max, portion.before, self._mine)",
+        "portion.before",
+    ),
+    Fault(
+        "a process sends what of its portion is settled",
+        "bulk/worker.py",
+        "beyond=tuple(portion.beyond)",
+        "beyond=()",
+    ),
+    Fault(
+        "a process that takes a shard over goes on where another was",
+        "bulk/worker.py",
+        "        if following != portion.first:  # another process has read it so far\n",
+        "        if following < 0:\n",
+    ),
+    Fault(
+        "a record has the timestamp of when it is sent",
+        "bulk/worker.py",
+        "                self.session.cluster.timestamp_generator = self._timestamps\n",
+        "                pass\n",
+    ),
 ]
 
 
 def broken_copy(fault: Fault, folder: Path) -> None:
     """Put a copy of the project with `fault` into `folder`."""
-    for name in ("concurrent_exec", "tests"):
+    for name in ("concurrent_exec", "perf", "tests"):  # some tests have the server of perf
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "setup.cfg", folder)
     file = folder / "concurrent_exec" / fault.file

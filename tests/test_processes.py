@@ -499,6 +499,18 @@ def test_statements_of_a_lost_worker_fail_and_say_that_they_may_be_applied(how: 
     assert pools == 1
 
 
+def test_statements_of_a_lost_worker_count_as_sent() -> None:
+    told: list[bool] = []
+
+    class Asked:
+        def delay(self, failed: Any) -> float | None:
+            told.append(failed.sent)
+            return None
+
+    sends(["before"], idempotent=True, retry=Asked())
+    assert told == [True, True]
+
+
 @pytest.mark.parametrize("how", ["before", "after"])
 def test_what_is_idempotent_is_sent_again_by_another_pool_with_its_first_timestamp(
     how: str,
