@@ -344,9 +344,8 @@ class RecordingSession(ScriptedSession):
         super()._expect(request)
 
     def _note_answer(self, request: Request) -> None:
-        if not request.answered:
-            for runner, index in self.world.members(request):
-                runner.took(index, request._error is None, self.clock.monotonic())
+        for runner, index in self.world.members(request):
+            runner.took(index, request._error is None, self.clock.monotonic())
         super()._note_answer(request)
 
 

@@ -100,8 +100,11 @@ class Request:
     def _answer(self, rows: Any, error: BaseException | None) -> None:
         with self._lock:
             self._rows, self._error = rows, error
+            # With the list, as what is added later is called at once.
+            first, self.answered = not self.answered, True
             callbacks = list(self._callbacks)
-        self._session._note_answer(self)
+        if first:
+            self._session._note_answer(self)
         self._done.set()
         for callback, errback, callback_args, errback_args in callbacks:
             if error is None:
@@ -323,7 +326,6 @@ class ScriptedSession:
 
     def _note_answer(self, request: Request) -> None:
         with self._lock:
-            request.answered = True
             self._pending.pop(id(request), None)
 
 
