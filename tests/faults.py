@@ -127,7 +127,7 @@ FAULTS = [
     Fault(
         "what the caller has taken makes no room",
         "run/results.py",
-        "            run.take_results(0, len(self._batch))\n        if",
+        "            run.note_delivered(len(self._batch))\n        if",
         "            pass\n        if",
     ),
     Fault(

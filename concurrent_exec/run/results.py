@@ -42,6 +42,9 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     Threads may share one Results; each result goes to one of them.
     """
 
+    _abandoned = False
+    """Whether nobody wants them any more once they are dropped; not before there is a run."""
+
     def __init__(self, run: Run, launch: Callable[[], None], feed: Feed = start_feeder) -> None:
         """Start `run`.
 
@@ -152,7 +155,6 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             raise ValueError("a run with feeder='caller' has no future: nobody would feed it")
         self._check_process()
         collected = self._collect()
-        self._abandoned = False
         future: Future[list[ExecutionResult[R]]] = Future()
         unresolved = [future]
 
@@ -168,10 +170,9 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
                     future.set_exception(exc.with_traceback(None))
                 else:
                     future.set_result(results)
-            self.close()
 
         self._resolve = resolve
-        future.add_done_callback(lambda done: self.close() if done.cancelled() else None)
+        future.add_done_callback(lambda done: self.close())
         run.tell_when_known(resolve)
         if run.gate.may_take():
             self._launch()
@@ -191,22 +192,19 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             run.sink = sink
             before = list(self._batch)
             self._batch.clear()
-            run.take_results(0, 0)
+            run.note_delivered(0)
         return before, sink
 
     def _outcome(
         self, before: list[ExecutionResult[R]], sink: ListSink[R]
     ) -> list[ExecutionResult[R]]:
-        failure = self._run.failure
         try:
-            if failure is not None:
-                failure.unwrap()
             if self._run.closed:
                 raise RunClosedError("the run was closed before its end")
             self._raise_end()
             return before + sink.results()
         finally:
-            del before, sink, failure
+            del before, sink
 
     # ---- the end ----
 
@@ -250,8 +248,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         self.close()
 
     def __del__(self) -> None:
-        # Only what takes no lock; an __init__ that raised leaves no run behind.
-        if getattr(self, "_abandoned", False):
+        if self._abandoned:  # only what takes no lock
             self._run.close()
 
     def statistics(self) -> RunStatistics:
@@ -262,7 +259,6 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     # ---- how it waits ----
 
     def _next(self) -> Any:
-        item = None
         try:
             while (item := self._taken()) is None:
                 if not self._wait_until(self._refill):
@@ -323,7 +319,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         """Tell the run that what was taken is delivered, so that it goes on meanwhile."""
         run = self._run
         with run.gate.lock:
-            run.take_results(0, len(self._batch))
+            run.note_delivered(len(self._batch))
         if run.gate.may_take():
             self._launch()
 

@@ -201,8 +201,6 @@ class Run(Work):
             return super().next_jobs(most)
         if self.source.items is None:
             return self._ready_jobs(most)
-        if self._ready:
-            return super().next_jobs(most)
         if not self.may_bring_more:
             return []
         try:
@@ -238,7 +236,7 @@ class Run(Work):
         return discarded
 
     def queued(self) -> int:
-        if self.stopped or self.closed:
+        if self.closed:
             return 0
         return len(self._ready) + len(self._released) + len(self._due) + self._in_lanes
 
@@ -338,7 +336,7 @@ class Run(Work):
                 self.failure = result
                 discarded = self.stop()
         if self._budget is not None:
-            discarded = self._spend(self._budget, result) or discarded
+            discarded = self._spend(self._budget, result)
         if not self.closed and self.sink.put(job.index, result):
             self._wake_consumers()
         if self.sink.delivers_at_once:
@@ -410,7 +408,7 @@ class Run(Work):
                 return
             self.expired = True
             discarded = self._give_up_retries()
-            if self.source.items is None and not self._ended and self.error is None:
+            if self.source.items is None and not self._ended:
                 assert self._settings.deadline is not None
                 self.error = DeadlineExceededError(self._settings.deadline, self.pulled)
             self.gate.enqueue(self)
@@ -523,9 +521,13 @@ class Run(Work):
         Of those that left earlier, all but `held` have reached the caller. Lock held.
         """
         batch = self.sink.take(most)
-        self.undelivered = held + len(batch)
-        self._made_room()
+        self.note_delivered(held + len(batch))
         return batch
+
+    def note_delivered(self, held: int) -> None:
+        """Note that of the results that left, all but `held` have reached the caller. Lock held."""
+        self.undelivered = held
+        self._made_room()
 
     def take_list(self) -> list[Any]:
         """Return all results that may leave now, which so reach the caller, if that is due.
@@ -537,9 +539,8 @@ class Run(Work):
         self._list_is_due = False
         # Up to a failure that ends the run, which then comes alone.
         batch = self.sink.take(self.window if self.failure is None else 1)
-        self.undelivered = 0
         self._taken_at = self.gate.clock.monotonic()
-        self._made_room()
+        self.note_delivered(0)
         return batch
 
     def stop(self) -> object:

@@ -71,7 +71,7 @@ class SystemClock:
 
     def _work(self) -> None:
         while True:
-            callback, delay = None, 0.0
+            callback = None
             with self._lock:
                 while self._timers and self._timers[0][2].callback is None:
                     heappop(self._timers)
@@ -81,10 +81,10 @@ class SystemClock:
                 delay = self._timers[0][0] - time.monotonic()
                 if delay <= 0:
                     callback = heappop(self._timers)[2].callback
-            if callback is not None:
-                self._call(callback)
-            elif delay > 0:
+            if delay > 0:
                 self._bell.acquire(timeout=min(delay, _LONGEST))
+            elif callback is not None:  # it may have been cancelled at the last moment
+                self._call(callback)
 
     @staticmethod
     def _call(callback: Callable[[], object]) -> None:

@@ -81,19 +81,16 @@ class News:
         wait: whether to wait for that one where it is far behind, so that who causes the news
             causes no more of it than can be told.
         """
-        told = False
         while self._queue or self._closed:
             behind = wait and len(self._queue) > BACKLOG and self._teller != get_ident()
             if not self._telling.acquire(blocking=behind):
-                break
+                return
             self._teller = get_ident()
-            told = True
             try:
                 self._tell_all()
             finally:
                 self._teller = None
                 self._telling.release()
-        if told:
             with self.gate.lock:
                 self.gate.tell_if_idle()
 
