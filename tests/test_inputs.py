@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import queue
 import sqlite3
 import threading
 import time
+import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 from concurrent_exec import Executor, InvalidItemError, Results
 from concurrent_exec.testing import Reply, ScriptedInput, ScriptedSession, wait_until_quiet
 from tests.executors import any_executor
+from tests.integration.support import wait_for
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -118,7 +122,8 @@ def test_it_is_pulled_by_a_thread_of_its_own_in_the_callers_context(
 
     def source() -> Iterator[tuple[str, None]]:
         for _ in range(50):
-            seen.add((variable.get(), threading.current_thread().name))
+            thread = threading.current_thread()
+            seen.add((variable.get(), thread.name, thread.daemon))
             variable.set("the caller's")
             yield "q", None
         variable.set("the input's own")
@@ -130,7 +135,7 @@ def test_it_is_pulled_by_a_thread_of_its_own_in_the_callers_context(
     server.start()
     assert len(list(results)) == 50
     server.join()
-    assert seen == {("the caller's", "concurrent_exec-feeder")}
+    assert seen == {("the caller's", "concurrent_exec-feeder", True)}
     assert variable.get() == "the caller's"
 
 
@@ -219,6 +224,68 @@ def test_what_it_raises_comes_after_the_results_before_it(
 
 
 @any_executor
+@pytest.mark.parametrize("raised", [StopIteration, ZeroDivisionError, SystemExit])
+def test_it_is_not_asked_again_after_its_end(
+    make_executor: MakeExecutor, raised: type[BaseException]
+) -> None:
+    asked: list[threading.Thread] = []
+
+    class Source:
+        def __iter__(self) -> Source:
+            return self
+
+        def __next__(self) -> tuple[str, tuple[int]]:
+            asked.append(threading.current_thread())
+            if len(asked) == 3:
+                raise raised
+            return "q", (len(asked),)
+
+    executor = make_executor(ScriptedSession(answers_at_once), concurrency=5)
+    results = executor.execute(Source())
+    assert first_values(next(results) for _ in range(2)) == [1, 2]
+    with pytest.raises(raised):
+        next(results)
+    asked[0].join(20)
+    assert asked == [asked[0]] * 3
+    assert not asked[0].is_alive()
+
+
+@any_executor
+def test_what_it_raises_tells_where(make_executor: MakeExecutor) -> None:
+    def source() -> Iterator[tuple[str, tuple[int]]]:
+        yield "q", (0,)
+        raise ZeroDivisionError
+
+    executor = make_executor(ScriptedSession(answers_at_once), concurrency=2)
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(executor.execute(source()))
+    places = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert places[-1] == "source"
+    assert "pull_one" not in places  # ours, which would keep the run
+
+
+@any_executor
+def test_what_it_raises_leaves_no_cycle(make_executor: MakeExecutor) -> None:
+    def source() -> Iterator[tuple[str, tuple[int]]]:
+        yield "q", (0,)
+        raise ZeroDivisionError
+
+    executor = make_executor(ScriptedSession(answers_at_once), concurrency=2)
+    gc.collect()
+    gc.disable()
+    try:
+        for items in (source(), iter(["no pair"])):
+            results = executor.execute(items)
+            run = weakref.ref(results._run)
+            with pytest.raises((ZeroDivisionError, InvalidItemError)):
+                results.all()
+            del results
+            wait_for(lambda: run() is None)  # noqa: B023
+    finally:
+        gc.enable()
+
+
+@any_executor
 def test_a_list_form_raises_what_it_raises_at_once(make_executor: MakeExecutor) -> None:
     def source() -> Iterator[tuple[str, tuple[int]]]:
         yield "q", (0,)
@@ -300,6 +367,7 @@ def test_an_input_fed_from_the_runs_own_results(make_executor: MakeExecutor) -> 
             yield "next of", (node,)
 
     def script(statement: str, parameters: tuple[int]) -> Reply:
+        assert statement == "next of"
         return Reply(rows=[(parameters[0] + 1,)], at_once=True)
 
     executor = make_executor(ScriptedSession(script), concurrency=8)

@@ -12,21 +12,30 @@ from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
+from cassandra.cqltypes import Int32Type
 
 from concurrent_exec import (
+    BatchExecutor,
     CallbackExecutor,
     Executor,
     FailedAttempt,
     Observer,
     RunFinished,
     RunStarted,
+    StatementRetried,
     StatementSettled,
 )
 from concurrent_exec.aio import AsyncExecutor
 from concurrent_exec.run import watch
-from concurrent_exec.testing import Reply, ScriptedSession, VirtualClock, wait_until_quiet
+from concurrent_exec.testing import (
+    Reply,
+    ScriptedInput,
+    ScriptedSession,
+    VirtualClock,
+    wait_until_quiet,
+)
 from tests.executors import any_executor
-from tests.integration.support import wait_for_end_of_threads
+from tests.integration.support import wait_for, wait_for_end_of_threads
 
 MakeExecutor = Callable[..., Executor[Any]]
 SECRET = "do not tell"
@@ -235,6 +244,22 @@ def test_what_a_closed_run_has_not_sent_again_settles(
 
 
 @any_executor
+def test_the_end_of_a_run_that_is_given_up_is_told_at_once(make_executor: MakeExecutor) -> None:
+    source, session, seen = ScriptedInput(), ScriptedSession(), Recorder()
+    executor = make_executor(session, clock=session.clock, observers=[seen], retry=Once())
+    results = executor.map("q", source)
+    source.give((1,))
+    wait_until_quiet(executor, session)
+    session.pending[0].fail(Wrong())
+    wait_until_quiet(executor, session)
+    source.fail(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        results.all()  # and what waits to be sent again is not
+    assert seen.names()[-2:] == ["StatementSettled", "RunFinished"]
+    assert type(seen.told[-1].error) is ZeroDivisionError
+
+
+@any_executor
 def test_the_end_says_what_ended_a_run(make_executor: MakeExecutor) -> None:
     session = ScriptedSession(lambda *_: Reply(error=Wrong(), at_once=True))
     seen = Recorder()
@@ -311,6 +336,31 @@ def test_a_shutdown_waits_until_all_is_told(make_executor: MakeExecutor) -> None
     answering.join()
 
 
+def test_a_shutdown_returns_once_the_last_is_told() -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Slow(Observer):
+        def on_finished(self, details: RunFinished) -> None:
+            reached.set()
+            go_on.wait(10)
+
+    session = ScriptedSession()
+    executor = CallbackExecutor(session, observers=[Slow()])
+    results = executor.map("q", [(1,)])
+    stopping = threading.Thread(target=executor.shutdown)
+    answering = threading.Thread(target=answer_all, args=(session,))
+    answering.start()
+    assert reached.wait(10)
+    stopping.start()
+    wait_for(lambda: executor._gate.idle.tickets)
+    assert stopping.is_alive()
+    go_on.set()
+    for thread in (answering, stopping):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(results.all()) == 1
+
+
 def test_who_settles_waits_for_slow_observers(monkeypatch: pytest.MonkeyPatch) -> None:
     # Else what waits to be told, and the statements it refers to, would have no bound.
     monkeypatch.setattr(watch, "BACKLOG", 3)
@@ -343,11 +393,61 @@ def test_who_settles_waits_for_slow_observers(monkeypatch: pytest.MonkeyPatch) -
         while len(news._queue) <= 3:
             pass
         assert answered == [0, 1, 2]
+        # Who only sends, or comes to the end of an input, does not wait.
+        executor.map("q", [(20,)])
+        assert list(executor.map("q", iter(()), feeder="caller")) == []
     finally:
         go_on.set()
     for thread in threads:
         thread.join(10)
     assert len(results.all()) == 20
+
+
+def test_an_observer_may_cause_more_than_may_wait_to_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "BACKLOG", 3)
+    session = ScriptedSession()
+
+    class Answers(Observer):
+        def on_settled(self, details: StatementSettled) -> None:
+            answer_all(session)  # within which it can't wait for itself
+
+    executor = CallbackExecutor(session, observers=[Answers()])
+    results = executor.map("q", [(n,) for n in range(20)])
+    session.pending[0].succeed()
+    assert len(results.all()) == 20
+
+
+def test_what_one_does_may_be_set_on_it_alone() -> None:
+    class Empty(Observer):
+        pass
+
+    ends: list[RunFinished] = []
+    observer: Any = Empty()
+    observer.on_finished = ends.append
+    with CallbackExecutor(ScriptedSession(at_once), observers=[observer]) as executor:
+        executor.map("q", [(1,)]).all()
+    assert len(ends) == 1
+
+
+def test_details_of_a_batch_tell_its_size() -> None:
+    session, seen = ScriptedSession(), Recorder()
+    insert = session.as_prepared(
+        "INSERT INTO scripted.rows (k) VALUES (?)", {"k": Int32Type}, partition_key=["k"]
+    )
+    insert.is_idempotent = True
+    executor = BatchExecutor(session, batch_mode="replica_set", linger=0, observers=[seen])
+    results = executor.map(insert, [(1,), (2,), (3,)])
+    wait_until_quiet(executor, session)
+    (batch,) = session.pending
+    batch.fail(Wrong())  # and each is sent alone
+    wait_until_quiet(executor, session)
+    answer_all(session)
+    assert len(results.all()) == 3
+    assert [details.batch_size for details in seen.only(StatementRetried)] == [3, 3, 3]
+    assert {details.in_flight for details in seen.only(StatementRetried)} == {3}
+    assert [details.batch_size for details in seen.only(StatementSettled)] == [1, 1, 1]
 
 
 @any_executor
@@ -407,6 +507,7 @@ def test_statistics_tell_of_each_run_and_of_the_last_errors(make_executor: MakeE
     statistics = executor.statistics()
     assert [run.in_flight for run in statistics.by_run] == [2, 0]
     assert [run.elapsed for run in statistics.by_run] == [1.0, 0.0]
+    assert (statistics.concurrency, statistics.in_flight, statistics.runs) == (2, 2, 2)
     assert statistics.errors == ()
 
     for error, seconds in ((Wrong, 1.0), (LookupError, 3.0), (Wrong, 0.5)):
@@ -434,6 +535,38 @@ def test_only_the_latest_kinds_of_errors_are_kept() -> None:
     executor.map("q", [(n,) for n in range(30)], raise_on_first_error=False).all()
     latest = [f"Wrong{number}" for number in range(29, 9, -1)]
     assert [each.kind for each in executor.statistics().errors] == latest
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["pulled ahead", "to be sent again"])
+def test_what_a_dropped_run_lets_go_at_its_end_is_let_go_without_the_lock(waits: bool) -> None:
+    """It is the user's, and its finaliser may use the executor."""
+    held: list[bool] = []
+    ends: list[RunFinished] = []
+
+    class Parameters(list[int]):
+        def __del__(self) -> None:
+            held.append(executor._gate.lock.locked())
+
+    class Hears(Observer):
+        def on_finished(self, details: RunFinished) -> None:
+            ends.append(details)
+
+    session = ScriptedSession(timeout=None)
+    executor = CallbackExecutor(session, concurrency=1, observers=[Hears()], retry=Once())
+    results = executor.map("q", (Parameters() for _ in range(2)))
+    wait_until_quiet(executor, session)
+    if waits:
+        session.pending[0].fail(Wrong())
+        wait_until_quiet(executor, session)
+    (request,) = session.pending
+    del results
+    request.succeed()
+    del request
+    wait_until_quiet(executor, session)
+    assert len(ends) == 1
+    gc.collect()
+    assert held
+    assert not any(held)
 
 
 def test_nothing_of_a_dropped_run_is_kept_once_that_is_told() -> None:
