@@ -61,7 +61,9 @@ def test_a_session_of_a_known_driver_is_sent_to_directly(monkeypatch: pytest.Mon
         insert = session.prepare(INSERT)
         for statement in (None, insert, insert.bind((1, "one"))):
             assert choose(session, statement).name == "direct"
-        assert [choice.name for choice in fitting(session)] == ["direct", "callback", "thread"]
+        choices = fitting(session)
+        assert [choice.name for choice in choices] == ["direct", "callback", "thread"]
+        assert all(choice.reason for choice in choices)
         for statement in ("INSERT", SimpleStatement("INSERT"), BatchStatement()):
             assert choose(session, statement).name == "callback"
         for version in ("3.99.0", "?"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
 from typing import Any
@@ -21,16 +23,25 @@ from concurrent_exec.testing import (
     VirtualClock,
     wait_until_quiet,
 )
+from concurrent_exec.testing.session import ScriptedOutgoing, ScriptedWire
 
 LINGER = 0.005
+
+
+class Unwired(ScriptedSession):
+    """One that has no wire: all goes through `execute_async`."""
+
+    open_wire = None  # type: ignore[assignment]
 
 
 class Stage:
     """A BatchExecutor over a session whose answers the test gives; one row a partition."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, *, make_session: Callable[..., ScriptedSession] = ScriptedSession, **options: Any
+    ) -> None:
         self.clock = VirtualClock()
-        self.session = ScriptedSession(clock=self.clock, timeout=None)
+        self.session = make_session(clock=self.clock, timeout=None)
         options = {"batch_mode": "replica_set", "linger": LINGER, **options}
         self._kept: list[Results[Any]] = []
         self.executor = BatchExecutor(self.session, clock=self.clock, **options)
@@ -228,6 +239,43 @@ def test_submits_wait_for_company_too() -> None:
     assert all(future.done() for future in futures)
 
 
+def test_where_there_is_plenty_nothing_waits() -> None:
+    """Half of what may be in flight is."""
+    stage = Stage(concurrency=100, max_batch_bytes=1_000_000)
+    insert = stage.insert()
+    for row in rows(*range(50)):
+        stage.executor.submit(insert, row)
+        assert stage.sizes == [1]
+    stage.executor.submit(insert, (50, 0))
+    assert stage.sizes == [1, 50]
+
+
+def test_what_a_batch_has_by_default() -> None:
+    """A hundred statements, of one partition; and the first milliseconds of company."""
+    session = ScriptedSession(clock=VirtualClock(), timeout=None)
+    insert = session.as_prepared(
+        "INSERT INTO scripted.rows (k, c) VALUES (?, ?)",
+        {"k": Int32Type, "c": Int32Type},
+        partition_key=["k"],
+        clustering_key=["c"],
+    )
+    executor = BatchExecutor(session, clock=session.clock, max_batch_bytes=1_000_000)
+    pairs = [(1, number) for number in range(101)] + [(2, 0), (3, 0)]
+    results = executor.map(insert, pairs)
+    wait_until_quiet(executor, session)
+    assert [request.size for request in session.pending] == [100, 1, 1, 1]
+    futures = [executor.submit(insert, (4, number)) for number in range(2)]
+    wait_until_quiet(executor, session)
+    assert len(session.pending) == 4
+    session.clock.advance(0.005)
+    wait_until_quiet(executor, session)
+    assert [request.size for request in session.pending[4:]] == [2]
+    for request in session.pending:
+        request.succeed()
+    assert len(results.all()) == len(pairs)
+    assert all(future.done() for future in futures)
+
+
 def test_without_linger_nothing_waits() -> None:
     stage = Stage(concurrency=100, linger=0)
     given = ScriptedInput()
@@ -337,14 +385,135 @@ def test_a_stop_reaches_what_was_taken_but_not_sent() -> None:
     stage.session._script = lambda statement, parameters: (
         Reply(error=error, at_once=True) if statement == "bad" else None
     )
-    insert = stage.insert()
-    results = stage.execute([("bad", None), *[(insert, row) for row in rows(1, 2)]])
+    insert, other = stage.insert(), stage.insert("w", consistency_level=ConsistencyLevel.ONE)
+    pairs = [(each, row) for row in rows(1, 2) for each in (insert, other)]
+    results = stage.execute([("bad", None), *pairs])
     assert stage.pending == []
     assert stage.session.sent == 1
     statistics = results.statistics()
     assert (statistics.started, statistics.failed, statistics.in_flight) == (1, 1, 0)
     with pytest.raises(OperationTimedOut):
         results.all()
+
+
+# ---- with a wire and without ----
+
+
+def test_a_session_with_a_wire_is_asked_for_it_and_sends_over_it() -> None:
+    clocks: list[Any] = []
+
+    class Wired(ScriptedSession):
+        def open_wire(self, clock: Any) -> ScriptedWire:
+            clocks.append(clock)
+            return super().open_wire(clock)
+
+        def execute_async(self, *args: Any, **options: Any) -> Request:
+            raise AssertionError("it has a wire")
+
+    stage = Stage(make_session=Wired)
+    results = stage.map(stage.insert(), rows(1, 2))
+    assert stage.sizes == [2]
+    stage.pending[0].succeed()
+    assert len(results.all()) == 2
+    assert clocks == [stage.clock]
+
+
+def test_without_a_wire_a_batch_goes_through_execute_async() -> None:
+    stage = Stage(make_session=Unwired)
+    insert = stage.insert()
+    results = stage.execute([*[(insert, row) for row in rows(1, 2)], ("alone", None)])
+    batch, alone = stage.pending
+    assert isinstance(batch.statement, BatchStatement)
+    assert alone.statement == "alone"
+    batch.succeed()
+    alone.succeed()
+    assert [result.success for result in results] == [True] * 3
+
+
+def test_a_batch_that_the_session_does_not_take_was_not_sent() -> None:
+    told: list[tuple[bool, int]] = []
+
+    class Policy:
+        def delay(self, failed: FailedAttempt) -> float | None:
+            told.append((failed.sent, failed.batch_size))
+            return None
+
+    stage = Stage(make_session=Unwired, retry=Policy())
+    error = ValueError()
+    stage.session._script = lambda *_: Reply(error=error, refuse=True)
+    results = stage.map(stage.insert(), rows(1, 2), raise_on_first_error=False)
+    assert [result.result_or_exc for result in results] == [error, error]
+    assert told == [(False, 2)] * 2
+
+
+class Stop(BaseException):
+    """What ends whom it reaches."""
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_what_a_wire_raises_fails_what_was_given_to_it(
+    more: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And reaches who has sent, after what goes another way was sent too."""
+    error = Stop()
+
+    def send(outgoing: ScriptedOutgoing) -> list[Any]:
+        raise error
+
+    monkeypatch.setattr(ScriptedOutgoing, "send", send)
+    stage = Stage()
+    insert = stage.insert()
+    statements = [(insert, row) for row in rows(1, 2)]
+    futures = [stage.executor._queue(*each, {}) for each in statements]
+    lone = [stage.executor._queue("alone", None, {})] if more else []
+    with pytest.raises(Stop):
+        stage.executor._launch_safely()  # all of them together
+    assert [future.exception(0) for future in futures] == [error, error]
+    for request in stage.session.pending:
+        request.succeed()
+    assert all(future.result(0) is not None for future in lone)
+
+
+def test_what_a_wire_leaves_unsent_goes_through_execute_async(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def send(outgoing: ScriptedOutgoing) -> list[Any]:
+        added, outgoing._added = outgoing._added, []
+        return added
+
+    monkeypatch.setattr(ScriptedOutgoing, "send", send)
+    stage = Stage()
+    insert = stage.insert()
+    results = stage.map(insert, rows(1, 2))
+    (request,) = stage.pending
+    assert request.size == 2
+    request.succeed()
+    assert len(results.all()) == 2
+    error = Stop()
+    stage.session._script = lambda *_: Reply(error=error, refuse=True)
+    with pytest.raises(Stop):
+        stage.executor.submit(insert, (3, 3))
+
+
+def test_what_a_callback_raises_is_logged_unless_it_is_in_the_midst_of_sending(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def leave(done: Future[Any]) -> None:
+        raise SystemExit("of a callback of a future")
+
+    stage = Stage(linger=0)
+    insert = stage.insert()
+    stage.executor.submit(insert, (1, 1)).add_done_callback(leave)
+    (first,) = stage.session.pending
+    stage.session._script = lambda *_: first.succeed()
+    with pytest.raises(SystemExit):
+        stage.executor.submit("answers the first")
+    assert not caplog.records
+    stage.session._script = None
+    stage.executor.submit(insert, (2, 2)).add_done_callback(leave)
+    stage.session.pending[-1].succeed()  # on the driver's thread, which must go on
+    (record,) = caplog.records
+    assert record.getMessage() == "answers could not be passed on"
 
 
 # ---- bad input ----
@@ -360,7 +529,7 @@ def test_a_stop_reaches_what_was_taken_but_not_sent() -> None:
     ],
 )
 def test_a_wrong_option_is_named(options: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
         BatchExecutor(ScriptedSession(), **options)
 
 
@@ -389,4 +558,21 @@ def test_what_is_left_for_a_thread_that_an_error_ends_is_sent() -> None:
     executor = BatchExecutor(ScriptedSession(script), linger=0)
     with pytest.raises(Stop):
         executor.submit("bad")
+    left[0].result(timeout=20)
+
+
+def test_what_is_left_for_a_thread_that_is_interrupted_is_sent() -> None:
+    left: list[Future[Any]] = []
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        if statement == "interrupts":
+            other = Thread(target=lambda: left.append(executor.submit("good")))
+            other.start()
+            other.join()
+            signal.raise_signal(signal.SIGINT)
+        return Reply(at_once=True)
+
+    executor = BatchExecutor(ScriptedSession(script), linger=0)
+    with pytest.raises(KeyboardInterrupt):
+        executor.submit("interrupts")
     left[0].result(timeout=20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
@@ -29,6 +30,7 @@ from concurrent_exec.testing import (
     wait_until_quiet,
 )
 from tests.executors import any_executor, in_one_process
+from tests.integration.support import wait_for
 
 MakeExecutor = Callable[..., Executor[Any]]
 
@@ -322,7 +324,7 @@ def test_a_policy_at_fault_leaves_a_submit_its_own_error(
 @any_executor
 @pytest.mark.parametrize("wrong", [3, "5", Retry, object(), True])
 def test_a_retry_that_is_no_policy_is_refused(make_executor: MakeExecutor, wrong: Any) -> None:
-    with pytest.raises(TypeError, match="retry must be a policy"):
+    with pytest.raises(TypeError, match=r"^retry must be a policy"):
         make_executor(ScriptedSession(), retry=wrong)
     executor = make_executor(ScriptedSession())
     for start in (
@@ -330,7 +332,7 @@ def test_a_retry_that_is_no_policy_is_refused(make_executor: MakeExecutor, wrong
         lambda: executor.execute([], retry=wrong),
         lambda: executor.submit("q", retry=wrong),
     ):
-        with pytest.raises(TypeError, match="retry must be a policy"):
+        with pytest.raises(TypeError, match=r"^retry must be a policy"):
             start()
 
 
@@ -452,6 +454,23 @@ def test_the_session_is_left_as_it_was(make_executor: MakeExecutor, wait: bool) 
     wait_until_quiet(stage.executor, stage.session)
     results.close()
     stage.executor.shutdown(wait=wait)
+    assert stage.session._listeners == []
+
+
+@in_one_process
+def test_the_session_is_left_as_it_was_by_a_shutdown_that_a_close_brings_to_its_end(
+    make_executor: MakeExecutor,
+) -> None:
+    stage = Stage(make_executor)
+    results = stage.executor.execute([("q", None)], retry=Fixed(5.0))
+    fail(stage.pending[0])
+    wait_until_quiet(stage.executor, stage.session)
+    stopping = threading.Thread(target=stage.executor.shutdown)
+    stopping.start()
+    wait_for(lambda: stage.executor._gate.idle.tickets)  # for what waits to be sent again
+    results.close()
+    stopping.join(20)
+    assert not stopping.is_alive()
     assert stage.session._listeners == []
 
 
