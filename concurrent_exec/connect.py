@@ -94,6 +94,8 @@ class ConnectionOptions:
             )
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigurationError("tls_key needs tls_cert, the certificate that it belongs to")
+        if not self.tls and (self.tls_ca is not None or self.tls_cert is not None):
+            raise ConfigurationError("tls_ca, tls_cert and tls_key are about TLS: give tls=True")
         if self.secure_connect_bundle is not None and (
             self.tls or self.contact_points != ConnectionOptions.contact_points
         ):
@@ -140,16 +142,23 @@ class ConnectionOptions:
         values = {key: value for layer in reversed(layers) for key, value in layer.items()}
         hosts, port = _contact_points(values.get("contact_points"))
         tls = _boolean(values.get("tls"))
+        if tls is None:
+            tls = any(key.startswith("tls_") for key in values)
+        # One who says no to TLS does so although a file says how it is done.
+        ca, cert, key = (
+            path if tls else None
+            for path in [_file(values.get(name)) for name in ("tls_ca", "tls_cert", "tls_key")]
+        )
         return cls(
             contact_points=hosts,
             port=port,
             local_dc=_text(values.get("local_dc")),
             username=_text(values.get("username")),
             password=_password(layers),
-            tls=any(key.startswith("tls_") for key in values) if tls is None else tls,
-            tls_ca=_file(values.get("tls_ca")),
-            tls_cert=_file(values.get("tls_cert")),
-            tls_key=_file(values.get("tls_key")),
+            tls=tls,
+            tls_ca=ca,
+            tls_cert=cert,
+            tls_key=key,
             tls_check_hostname=_boolean(values.get("tls_check_hostname")) is not False,
             secure_connect_bundle=_file(values.get("secure_connect_bundle")),
         )

@@ -292,6 +292,14 @@ class TestTls:
         ca.write_text("")
         assert not options(tls="0", tls_ca=str(ca)).tls
 
+    @pytest.mark.parametrize("key", ["tls_ca", "tls_cert"])
+    def test_what_is_about_tls_goes_with_it(self, tmp_path: Path, key: str) -> None:
+        """Else whoever gives a certificate would talk in the clear, and not know it."""
+        given: Any = {key: tmp_path / "file.pem"}
+        with pytest.raises(ConfigurationError, match="give tls=True"):
+            ConnectionOptions(**given)
+        assert ConnectionOptions(tls=True, **given).tls
+
     def test_verifies_by_default(self) -> None:
         context = options(tls="1").ssl_context()
         assert context is not None
