@@ -149,6 +149,11 @@ class Ledger:
 
     # ---- the side that reads ----
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes in nothing more."""
+        return self._closed
+
     def opens(
         self,
         chunk: Chunk,

@@ -297,6 +297,8 @@ class BulkRun:
     def _parameters(self, ledger: Ledger) -> Iterator[Sequence[Any]]:
         """Yield the parameters of the records that are to be sent; the others are settled here."""
         for bound in self._bound(ledger.done):
+            if ledger.closed:  # the run was stopped, and has ended meanwhile
+                return
             yield ledger.opens(*bound)
 
     def _bound(self, start: int) -> Iterator[_Bound]:

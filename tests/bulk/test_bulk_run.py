@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -26,9 +28,12 @@ from concurrent_exec.bulk.appending import Appender, InUseError
 from concurrent_exec.bulk.journal import entry_at
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.bulk.samples import brings
+from tests.integration.support import our_threads, wait_for_end_of_threads
 
 INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
 NO_RETRY: dict[str, Any] = {"retry": None}
+LATER_CHUNK = 1_500
+"""A record that is not read together with the first."""
 
 
 def session_of(script: Callable[[Any, Any], Reply | None]) -> tuple[ScriptedSession, Any]:
@@ -191,6 +196,23 @@ def test_stopped_before_it_begins(tmp_path: Path) -> None:
     report = run(session, insert, records(100), checkpoint=tmp_path / "journal", resume=True)
     assert report.all_done
     assert session.sent == 100
+
+
+def test_reading_ends_soon_after_a_run_that_was_stopped() -> None:
+    """And not at the end of the input, which may be far, or have none."""
+    returned, threads = Event(), our_threads()
+
+    def given() -> Iterator[dict[str, Any]]:
+        yield from records(LATER_CHUNK)
+        stopped.stop()
+        assert returned.wait(60)
+        for number in itertools.count(LATER_CHUNK):
+            yield from records(1, number)
+
+    stopped = BulkRun(*session_of(at_once), given())
+    assert stopped.run().ended == "interrupted"
+    returned.set()
+    wait_for_end_of_threads(threads)
 
 
 def test_an_input_that_raises(tmp_path: Path) -> None:
