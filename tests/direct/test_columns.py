@@ -58,8 +58,9 @@ def plain(bounds: Any) -> list[Any]:
 @given(st.data())
 def test_many_at_a_time_or_one_by_one(data: st.DataObject) -> None:
     """Whatever the values, also of rows that are too short, or by names, or wrong."""
-    kinds = data.draw(st.lists(st.sampled_from(sorted(VALUES, key=str)), min_size=1, max_size=5))
-    key = data.draw(st.none() | st.lists(st.sampled_from(range(len(kinds))), max_size=2))
+    kinds = data.draw(st.lists(st.sampled_from(sorted(VALUES, key=str)), max_size=5))
+    places = st.lists(st.sampled_from(range(len(kinds))), max_size=2) if kinds else st.just([])
+    key = data.draw(st.none() | places)
     row = st.tuples(*[VALUES[kind] | VALUES[kind] | MISSING for kind in kinds])
     odd = st.one_of(
         row.map(lambda values: values[:-1]),
@@ -73,6 +74,11 @@ def test_many_at_a_time_or_one_by_one(data: st.DataObject) -> None:
     rows = data.draw(st.permutations(rows))
     bound = binder(kinds, key)
     assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
+
+
+def test_a_statement_without_markers() -> None:
+    bound = binder([], None)
+    assert plain(bound.bind_all([()] * 40)) == [([], None)] * 40
 
 
 @pytest.mark.parametrize("values", [[1, True] * 20, [1, 1.0] * 20, [0.0, -0.0] * 20])

@@ -58,7 +58,7 @@ class Binder:
 
     def bind_all(self, parameters: Sequence[Any]) -> Sequence[Bound | None]:
         """Return what `bind` returns of each of these, or None where it raises."""
-        if len(parameters) > _FEW:
+        if self._columns and len(parameters) > _FEW:
             try:
                 return self._in_columns(parameters)
             except Exception:  # one by one shows which of them is unusual, if any is
