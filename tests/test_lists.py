@@ -45,6 +45,36 @@ def test_all_are_sent_in_their_order(options: Any) -> None:
         assert [result.unwrap().one() for result in results] == ROWS
 
 
+def test_what_is_in_a_list_is_pulled_together_as_far_as_there_is_room() -> None:
+    pulled = []
+
+    def script(statement: Any, parameters: Any) -> Reply:
+        pulled.append(results.statistics().pulled)
+        return at_once(statement, parameters)
+
+    session, given = ScriptedSession(script), ScriptedInput()
+    executor = CallbackExecutor(session, concurrency=1)
+    results = executor.map("s", Lists(given), buffersize=4)
+    given.give(ROWS[:6])
+    wait_until_quiet(executor, session)
+    assert pulled == [4, 4, 4, 4]
+    results.close()
+
+
+def test_what_is_in_a_list_keeps_its_order_by_keys() -> None:
+    session = ScriptedSession()
+    with CallbackExecutor(session, concurrency=9) as executor:
+        lists = Lists(in_lists(5, 7))
+        results = executor.map("s", lists, order_by=lambda statement, row: row[0] % 3)
+        for first in range(0, 12, 3):
+            wait_until_quiet(executor, session)
+            requests = session.pending
+            assert [request.parameters for request in requests] == ROWS[first : first + 3]
+            for request in requests:
+                request.succeed()
+        assert len(list(results)) == 12
+
+
 def test_no_list_is_asked_for_before_there_is_room() -> None:
     session, given = ScriptedSession(), ScriptedInput()
     executor = CallbackExecutor(session, concurrency=2)
@@ -68,6 +98,48 @@ def test_what_the_lists_raise_comes_behind_what_was_in_them() -> None:
         assert [next(results).unwrap().one() for _ in range(7)] == ROWS[:7]
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+def test_no_list_is_asked_for_after_the_last() -> None:
+    asked: list[threading.Thread] = []
+
+    class Given:
+        def __iter__(self) -> Given:
+            return self
+
+        def __next__(self) -> list[tuple[int]]:
+            asked.append(threading.current_thread())
+            if len(asked) == 3:
+                raise StopIteration
+            return ROWS[:2]
+
+    with CallbackExecutor(ScriptedSession(at_once)) as executor:
+        results = executor.map("s", Lists(Given()))
+        assert len(list(results)) == 4
+        asked[0].join(20)
+    assert asked == [asked[0]] * 3
+    assert not asked[0].is_alive()
+
+
+def test_no_list_is_asked_for_after_the_run_was_closed() -> None:
+    asked: list[threading.Thread] = []
+    asked_for_one, closed = threading.Event(), threading.Event()
+
+    def lists() -> Iterator[list[tuple[int]]]:
+        while True:
+            asked.append(threading.current_thread())
+            asked_for_one.set()
+            assert closed.wait(20)
+            yield ROWS[:2]
+
+    with CallbackExecutor(ScriptedSession(at_once)) as executor:
+        results = executor.map("s", Lists(lists()), buffersize=8)
+        assert asked_for_one.wait(20)
+        results.close()
+        closed.set()
+        asked[0].join(20)
+    assert len(asked) == 1
+    assert results.statistics().pulled == 0
 
 
 class Reader:
