@@ -249,6 +249,19 @@ def test_a_failure_that_ends_the_run_is_raised_behind_what_came_before(
     executor.shutdown()
 
 
+def test_a_close_ends_who_waits_for_a_list_though_answers_are_still_to_come(
+    clock: VirtualClock,
+) -> None:
+    session = ScriptedSession(clock=clock)
+    executor = CallbackExecutor(session, concurrency=5, clock=clock)
+    reader = Reader(executor)
+    reader.wait_until_it_waits(0)
+    reader.results.close()
+    reader.end()
+    assert len(session.pending) == 5
+    assert (reader.lists, reader.raised) == ([], None)
+
+
 def test_what_was_taken_in_order_before_is_not_taken_again() -> None:
     session = ScriptedSession(at_once)
     with CallbackExecutor(session, concurrency=4) as executor:

@@ -260,6 +260,28 @@ def test_the_end_of_a_run_that_is_given_up_is_told_at_once(make_executor: MakeEx
 
 
 @any_executor
+@pytest.mark.parametrize(
+    "take", [next, lambda results: next(results.lists_as_completed())], ids=["stream", "lists"]
+)
+def test_the_end_of_a_run_whose_caller_is_interrupted_is_told_at_once(
+    make_executor: MakeExecutor, take: Callable[[Any], object]
+) -> None:
+    session, seen = ScriptedSession(), Recorder()
+    executor = make_executor(session, clock=session.clock, observers=[seen], retry=Once())
+
+    def source() -> Iterator[tuple[int]]:
+        yield (1,)
+        wait_until_quiet(executor, session)
+        session.pending[0].fail(Wrong())
+        wait_until_quiet(executor, session)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take(executor.map("q", source(), feeder="caller"))
+    assert seen.names()[-2:] == ["StatementSettled", "RunFinished"]
+
+
+@any_executor
 def test_the_end_says_what_ended_a_run(make_executor: MakeExecutor) -> None:
     session = ScriptedSession(lambda *_: Reply(error=Wrong(), at_once=True))
     seen = Recorder()

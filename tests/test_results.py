@@ -27,6 +27,9 @@ Take = Callable[[Results[Any]], list[Any]]
 FORMS: dict[str, Take] = {
     "stream": list,
     "completed": lambda results: [result for _, result in results.as_completed()],
+    "lists": lambda results: [
+        result for taken in results.lists_as_completed() for _, result in taken
+    ],
     "list": lambda results: results.all(),
     "future": lambda results: results.future().result(20),
 }
@@ -86,6 +89,7 @@ def test_a_closed_run_has_nothing_to_give(make_executor: MakeExecutor) -> None:
 
     assert list(closed()) == []
     assert list(closed().as_completed()) == []
+    assert list(closed().lists_as_completed()) == []
     with pytest.raises(RunClosedError, match=r"^the run was closed before its end$"):
         closed().all()
     future = closed().future()
@@ -137,6 +141,24 @@ def test_a_close_lets_go_of_what_was_not_taken(make_executor: MakeExecutor) -> N
 
 
 @any_executor
+def test_who_reads_waits_until_it_is_let_go(make_executor: MakeExecutor) -> None:
+    """For whoever looks again and again instead takes all of a core."""
+    session = ScriptedSession()
+    executor = make_executor(session, concurrency=2)
+    results: Any = executor.map("q", numbered(4))
+
+    class Ticket:
+        def acquire(self) -> None:
+            wait_until_quiet(executor, session)
+            for request in session.pending:
+                request.succeed()
+            wait_until_quiet(executor, session)
+
+    results._run.consumers.ticket = Ticket
+    assert len(list(results)) == 4
+
+
+@any_executor
 def test_nothing_left_to_take_is_not_the_end_while_another_thread_has_the_last(
     make_executor: MakeExecutor,
 ) -> None:
@@ -174,6 +196,7 @@ def test_results_and_executor_belong_to_their_process(
         results.all,
         results.future,
         results.as_completed,
+        results.lists_as_completed,
         results.statistics,
     ):
         with pytest.raises(ForkedProcessError, match=r"^these results belong .* forked child$"):
