@@ -96,6 +96,22 @@ def test_a_closed_run_has_nothing_to_give(make_executor: MakeExecutor) -> None:
     assert isinstance(future.exception(20), RunClosedError)
 
 
+@in_one_process
+@pytest.mark.parametrize("form", ["stream", "completed", "lists"])
+def test_a_close_amid_what_another_thread_does_is_one(
+    make_executor: MakeExecutor, form: str
+) -> None:
+    """It waits for no lock, as it may be a finaliser's."""
+    session = ScriptedSession(answers_at_once)
+    executor = make_executor(session, concurrency=2)
+    results = executor.map("q", numbered(20), buffersize=16)
+    wait_until_quiet(executor, session)
+    assert next(results).success
+    with executor._gate.lock:
+        results.close()
+    assert FORMS[form](results) == []
+
+
 @any_executor
 def test_a_run_that_is_fed_by_the_caller_has_no_future(make_executor: MakeExecutor) -> None:
     executor = make_executor(ScriptedSession(answers_at_once))

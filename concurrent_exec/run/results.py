@@ -289,8 +289,10 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     def _list(self) -> list[Any] | None:
         """Take what may leave now; return nothing at the end, and None for "wait". Lock held."""
         run = self._run
+        if run.closed:  # perhaps while the lock was taken: then the run still has some
+            return []
         taken = run.take_list()
-        return taken if taken or run.closed or run.over else None
+        return taken if taken or run.over else None
 
     def _taken(self) -> Any:
         """Return the next result that is here, or None; raise a failure that ends the run."""
@@ -329,11 +331,13 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
         Other threads may empty the batch at any moment, so it is no sign of the end.
         """
         run = self._run
+        if run.closed:  # perhaps while the lock was taken: then the run still has some
+            return False
         taken = run.take_results(self._most, len(self._batch))
         self._batch.extend(taken)
         if taken or self._batch:
             return True
-        return False if run.closed or run.over else None
+        return False if run.over else None
 
     def _wait_until(self, ready: Callable[[], S | None]) -> S:
         """Return what `ready` says once that is not None; feed the run if that is ours to do.
