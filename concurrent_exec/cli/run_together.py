@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent_exec.bulk.outputs import STANDARD_OUTPUT
+
 from .run_options import Given
 
 _READING = ("format", "header", "delimiter", "quote", "escape", "encoding")
@@ -12,7 +14,6 @@ _EITHER = (
     ("quiet", "progress"),
 )
 """Of each pair one would do nothing."""
-_STANDARD_OUTPUT = "-"
 
 
 def check_together(given: Given) -> None:
@@ -31,11 +32,11 @@ def check_together(given: Given) -> None:
 
 
 def _check_standard_output(given: Given) -> None:
-    if str(given.output) != _STANDARD_OUTPUT:
+    if str(given.output) != STANDARD_OUTPUT:
         return
     if given.checkpoint is not None:
         raise ValueError("--checkpoint: standard output is no output that can be resumed")
-    if str(given.json_file) == _STANDARD_OUTPUT:
+    if str(given.json_file) == STANDARD_OUTPUT:
         raise ValueError("--json and --output can't both go to standard output")
 
 
