@@ -7,7 +7,7 @@ from typing import Any
 
 import cassandra
 import pytest
-from cassandra.cluster import Cluster, Session
+from cassandra.cluster import Session
 from cassandra.query import BatchStatement, SimpleStatement
 
 from concurrent_exec import (
@@ -48,14 +48,7 @@ def test_a_session_that_calls_back_is_sent_to_by_callbacks() -> None:
 
 def test_a_session_of_a_known_driver_is_sent_to_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     server = ScriptedServer("127.79.41.1")
-    cluster = Cluster(
-        [server.address],
-        port=server.port,
-        protocol_version=4,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
-        compression=False,
-    )
+    cluster = server.cluster(protocol_version=4)
     try:
         session = cluster.connect()
         insert = session.prepare(INSERT)

@@ -226,15 +226,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 def connected(server: ScriptedServer, **options: Any) -> Cluster:
-    return Cluster(
-        [server.address],
-        port=server.port,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
-        compression=False,
-        connection_class=CoalescingConnection,
-        **options,
-    )
+    return server.cluster(connection_class=CoalescingConnection, **options)
 
 
 def connection_of(session: Any) -> Any:

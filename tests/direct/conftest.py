@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cassandra import ConsistencyLevel
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
 from cassandra.policies import FallthroughRetryPolicy, RetryPolicy, RoundRobinPolicy
 
 from tests.direct.server import INSERT, Held, ScriptedServer
@@ -44,12 +44,8 @@ def session(server: ScriptedServer, request: pytest.FixtureRequest) -> Iterator[
     def profile(**options: Any) -> Any:
         return ExecutionProfile(RoundRobinPolicy(), request_timeout=60, **options)
 
-    cluster = Cluster(
-        [server.address],
-        port=server.port,
+    cluster = server.cluster(
         protocol_version=request.param,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
         execution_profiles={
             EXEC_PROFILE_DEFAULT: profile(retry_policy=FallthroughRetryPolicy()),
             "again": profile(retry_policy=Again()),
@@ -58,7 +54,6 @@ def session(server: ScriptedServer, request: pytest.FixtureRequest) -> Iterator[
                 serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
             ),
         },
-        compression=False,
     )
     # There is no ring to learn it from: one node has all partitions.
     cluster.metadata.get_replicas = lambda keyspace, key: ["the only node"]

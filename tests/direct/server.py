@@ -17,6 +17,7 @@ from functools import partial
 from threading import Condition, Thread
 from typing import Any
 
+from cassandra.cluster import Cluster
 from cassandra.connection import locally_supported_compressions, segment_codec_lz4
 from cassandra.segment import SegmentCodec
 
@@ -279,6 +280,11 @@ class ScriptedServer:
         self._listener = socket.create_server((address, 0))
         self.port: int = self._listener.getsockname()[1]
         Thread(target=self._accept, daemon=True).start()
+
+    def cluster(self, **options: Any) -> Cluster:
+        """Return the driver's Cluster of this one node, which knows no tables and no ring."""
+        plain = {"schema_metadata_enabled": False, "token_metadata_enabled": False}
+        return Cluster([self.address], port=self.port, **{**plain, "compression": False, **options})
 
     def close(self) -> None:
         self._listener.close()

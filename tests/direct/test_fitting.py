@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 
 import cassandra
 import pytest
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
 from cassandra.policies import (
     ConstantSpeculativeExecutionPolicy,
     RoundRobinPolicy,
@@ -71,15 +71,7 @@ def session(server: ScriptedServer) -> Iterator[Any]:
             speculative_execution_policy=ConstantSpeculativeExecutionPolicy(30, 1),
         ),
     }
-    cluster = Cluster(
-        [server.address],
-        port=server.port,
-        protocol_version=4,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
-        execution_profiles=profiles,
-        compression=False,
-    )
+    cluster = server.cluster(protocol_version=4, execution_profiles=profiles)
     yield cluster.connect()
     cluster.shutdown()
 
@@ -240,15 +232,7 @@ FOR_THE_DRIVER: dict[str, Case] = {
 @pytest.mark.filterwarnings("ignore:Legacy execution parameters:DeprecationWarning")
 def test_a_session_without_profiles(server: ScriptedServer) -> None:
     """One that is configured in the old way has its options itself, and no profile of any name."""
-    cluster = Cluster(
-        [server.address],
-        port=server.port,
-        protocol_version=4,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
-        load_balancing_policy=RoundRobinPolicy(),
-        compression=False,
-    )
+    cluster = server.cluster(protocol_version=4, load_balancing_policy=RoundRobinPolicy())
     try:
         session = cluster.connect()
         insert = session.prepare(INSERT)

@@ -76,12 +76,8 @@ class Connected:
             cuts_anywhere=way.coalescing,
         )
         profile = ExecutionProfile(RoundRobinPolicy(), request_timeout=QUIET * 2)
-        self.cluster = Cluster(
-            [self.server.address],
-            port=self.server.port,
+        self.cluster = self.server.cluster(
             protocol_version=way.protocol_version,
-            schema_metadata_enabled=False,
-            token_metadata_enabled=False,
             reconnection_policy=ConstantReconnectionPolicy(0.01, max_attempts=None),
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             compression="lz4" if way.compressed else False,
