@@ -64,7 +64,6 @@ class _Given:
     lane: int = field(compare=False, default=0)
     """Who has, or had, it."""
     deaths: int = field(compare=False, default=0)
-    future: Future[Any] | None = field(compare=False, default=None)
 
 
 _END = object()
@@ -105,8 +104,9 @@ class Spread:
         """What was read, and is in no portion yet."""
         self._again: list[_Given] = []
         """A heap of portions that are made."""
-        self._out: dict[int, _Given] = {}
-        """Those that a process has, by their first record."""
+        self._out: dict[int, tuple[_Given, Future[Any]]] = {}
+        """Those that a process has, by their first record. None of them has its future, which has
+        it: only the collector would free what refers to itself, and with it all of its records."""
         self._done: dict[int, tuple[_Given, Settlement]] = {}
         """Those that wait for their turn to be settled."""
         self._missing: dict[int, float] = {}
@@ -130,7 +130,7 @@ class Spread:
     @property
     def at_work(self) -> int:
         """How many records the processes have."""
-        return sum(given.count for given in list(self._out.values()))
+        return sum(given.count for given, _ in list(self._out.values()))
 
     @property
     def retries(self) -> int:
@@ -284,9 +284,9 @@ class Spread:
             self._miss(lane, exc)
             return
         self._alone_since = None
-        given.lane, given.future = lane, future
+        given.lane = lane
         self._busy[lane] += 1
-        self._out[given.first] = given
+        self._out[given.first] = given, future
         future.add_done_callback(lambda done: self._events.put((given, pool, done)))
 
     def _submit(self, lane: int, *arguments: Any) -> tuple[Executor, Future[Any]]:
@@ -325,9 +325,8 @@ class Spread:
         elif isinstance(event, tuple):
             self._take_reply(*event)
         elif event is None:
-            for given in list(self._out.values()):
-                assert given.future is not None
-                given.future.cancel()  # what waits for its turn
+            for _, future in list(self._out.values()):
+                future.cancel()  # what waits for its turn
         else:
             self._at_end = True
             if event is not _END:

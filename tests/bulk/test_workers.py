@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
+from weakref import ref
 
 import pytest
 from cassandra import InvalidRequest
@@ -25,6 +27,7 @@ from concurrent_exec.bulk import (
     Shards,
     Workers,
     run,
+    sources,
     spreading,
 )
 from concurrent_exec.bulk.journal import entry_at
@@ -443,6 +446,42 @@ def test_options_that_are_wrong_are_refused() -> None:
         table.run(shards, limit=3)
     with pytest.raises(InputError, match="at least one"):
         Shards.of_files([])
+
+
+class Watched(str):
+    """A text that weak references can be made to."""
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """What only the collector can free stays: a long run of the command makes it look seldom."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_records_that_are_settled_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_AT_ONCE", 100)
+    monkeypatch.setattr(spreading, "MOST", 100)
+    monkeypatch.setattr(spreading, "AHEAD", 1)
+    read: list[ref[Watched]] = []
+    alive: list[int] = []
+
+    def texts() -> Iterator[dict[str, Any]]:
+        for n in range(3_000):
+            if n % 100 == 0:
+                alive.append(sum(each() is not None for each in read))
+            text = Watched(f"value {n}")
+            read.append(ref(text))
+            yield {"id": n, "v": text}
+
+    table = Table()
+    workers = table.workers(partial(ThreadPoolExecutor, 1), processes=1)
+    assert table.run(texts(), workers=workers).succeeded == 3_000
+    # Of a hundred each: the first chunk, which was looked at, the last one that was read, two
+    # portions that the worker has, and the one that it had before.
+    assert max(alive) <= 501
 
 
 # ---- shards ----
