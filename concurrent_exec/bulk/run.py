@@ -39,7 +39,7 @@ from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.executors import Executor
 from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import ExecutorShutdownError
-from concurrent_exec.model.options import boolean, positive_seconds
+from concurrent_exec.model.options import boolean, positive_int, positive_seconds
 from concurrent_exec.model.statement import statement_text
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.retry import Retry
@@ -374,10 +374,11 @@ class BulkRun:
         concurrency = options.get("concurrency")
         if not (concurrency is None or isinstance(concurrency, int) or concurrency == "adaptive"):
             raise TypeError("concurrency must be a number or 'adaptive' where there are workers")
-        if isinstance(concurrency, int) and concurrency < workers.processes:
+        processes = workers.processes
+        if isinstance(concurrency, int) and positive_int("concurrency", concurrency) < processes:
             raise ValueError(
-                f"concurrency is divided among {workers.processes} processes, so it must be as "
-                f"many at least, not {concurrency}"
+                f"concurrency is divided among {processes} processes, and {concurrency} is "
+                f"less than one for each: let it be more, or have {concurrency} processes at most"
             )
         try:
             pickle.dumps(options.get("retry"))

@@ -435,6 +435,8 @@ def test_options_that_are_wrong_are_refused() -> None:
         ("workers", 3, "workers must be Workers"),
         ("observers", [object()], "observers"),
         ("concurrency", object(), "concurrency"),
+        ("concurrency", 0, "concurrency must be at least 1"),
+        ("concurrency", 2, "among 3 processes, .* let it be more, or have 2 processes at most"),
         ("retry", Retry(random=lambda: 0.5), "retry must be picklable"),
     ]:
         with pytest.raises((TypeError, ValueError), match=error):
