@@ -24,7 +24,7 @@ PROOF = os.environ.get("CONCURRENT_EXEC_PROOF") == "1"
 
 settings.register_profile(
     "test",
-    max_examples=10_000 if PROOF else 500,
+    max_examples=10_000 if PROOF else 300,
     derandomize=True,  # the same schedules every time: a red build is the change's doing
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -40,7 +40,7 @@ from tests.ways import SOME_WAYS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_600 if PROOF else 400)]
 
-COUNT = 25_000 if PROOF else 1_200
+COUNT = 25_000 if PROOF else 750
 """Statements of each of an executor's four runs: half of the writes and reads are with Retry. All
 executors go at once, so it is 250,000 writes and as many reads amid which the node dies."""
 CONCURRENCY = 128

@@ -21,8 +21,8 @@ from tests.surviving import soak
 from tests.surviving.cycles import in_cycles
 from tests.surviving.support import Ledger, Record, environment_for, watched
 
-STATEMENTS = 1_000_000 if PROOF else 20_000
-SECONDS = 1_200 if PROOF else 3
+STATEMENTS = 1_000_000 if PROOF else 10_000
+SECONDS = 1_200 if PROOF else 2
 """How long a real session is soaked."""
 PATIENCE = 3_000 if PROOF else 300
 """Seconds in which one must be done; a hang is a failure."""
