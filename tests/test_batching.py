@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import count
 from threading import Thread
 from typing import Any
 
@@ -248,6 +249,41 @@ def test_where_there_is_plenty_nothing_waits() -> None:
         assert stage.sizes == [1]
     stage.executor.submit(insert, (50, 0))
     assert stage.sizes == [1, 50]
+
+
+@pytest.mark.parametrize(("size", "waits"), [(40, False), (50, True)])
+def test_where_permits_are_short_what_is_ready_waits_for_more_of_them(
+    size: int, waits: bool
+) -> None:
+    stage = Stage(concurrency=100, max_batch_bytes=1_000_000)
+    insert = stage.insert()
+    stage.map(insert, rows(*range(60)))
+    assert stage.sizes == [60]
+    stage.map(insert, iter(rows(*range(size))))  # all that comes: its end is known
+    assert stage.sizes == ([60] if waits else [60, 40])
+    stage.clock.advance(LINGER)
+    assert stage.sizes == [60, 40]
+
+
+def test_each_wait_has_its_time() -> None:
+    """It starts with the first that waits, not with a later one, and no earlier one ends it."""
+    stage = Stage(concurrency=100)
+    insert, keys = stage.insert(), count()
+    stage.map(insert, ScriptedInput())  # which may always bring more
+
+    def sizes_after(linger: float, submitted: int) -> list[int]:
+        stage.clock.advance(linger * LINGER)
+        for _ in range(submitted):
+            stage.executor.submit(insert, (next(keys), 0))
+        return stage.sizes
+
+    assert sizes_after(0.0, 1) == [1]
+    assert sizes_after(0.6, 2) == [1]
+    assert sizes_after(0.6, 1) == [1]
+    assert sizes_after(0.6, 0) == [1, 3]
+    assert sizes_after(0.2, 1) == [1, 3]
+    assert sizes_after(0.6, 0) == [1, 3]
+    assert sizes_after(0.6, 0) == [1, 3, 1]
 
 
 def test_what_a_batch_has_by_default() -> None:

@@ -134,3 +134,12 @@ def test_what_goes_alone_waits_only_for_its_own_partition() -> None:
         ["unknown"],
         ["a3"],
     ]
+
+
+def test_what_is_too_large_does_not_part_those_before_and_after_it() -> None:
+    items = [
+        Item("before", "company", "a", 1, 1),
+        Item("large", "company", "b", 1, 11),
+        Item("after", "company", "a", 2, 1),
+    ]
+    assert _grouped(items) == [["large"], ["before", "after"]]
