@@ -29,7 +29,14 @@ from concurrent_exec import (
 from concurrent_exec.drivers.requests import named_tuples
 from concurrent_exec.executors import callback, threads
 from concurrent_exec.executors.opening import open_session
-from concurrent_exec.testing import Reply, Request, ScriptedSession, wait_until_quiet
+from concurrent_exec.testing import (
+    Reply,
+    Request,
+    ScriptedSession,
+    VirtualClock,
+    wait_until_quiet,
+)
+from concurrent_exec.testing.session import ScriptedWire
 from tests.executors import any_executor
 from tests.integration.support import wait_for
 from tests.test_results_of_drivers import answer as complete
@@ -427,6 +434,32 @@ def test_what_the_session_raises_reaches_whose_statement_it_is(make: Any) -> Non
         future.result(0)
 
 
+def test_a_wire_gets_many_at_once_but_no_more_than_there_were_permits() -> None:
+    """Though each is answered before the next are sent. And it goes by the executor's clock."""
+    sizes: list[int] = []
+    clocks: list[Any] = []
+
+    class Wire(ScriptedWire):
+        def send(self, jobs: Any, on_answers: Any) -> Any:
+            sizes.append(len(jobs))
+            return super().send(jobs, on_answers)
+
+    class Wired(ScriptedSession):
+        def open_wire(self, clock: Any) -> ScriptedWire:
+            clocks.append(clock)
+            return Wire(self)
+
+    session = Wired(lambda statement, parameters: Reply(at_once=True), clock=VirtualClock())
+    executor = DirectExecutor(session, concurrency=300, clock=session.clock)
+    insert = insert_into(session)
+    results = executor.map(insert, [(number,) for number in range(600)], buffersize=600)
+    assert sizes == [128, 128, 44]  # by this thread
+    session.clock.advance(0)
+    assert sizes == [128, 128, 44] * 2
+    assert len(results.all()) == 600
+    assert clocks == [session.clock]
+
+
 class Wrapped:
     """A session of somebody's own around another, as far as a batch must know it."""
 
@@ -481,7 +514,7 @@ def test_a_worker_lets_the_session_go_that_it_was_given() -> None:
     assert not lent.ended
 
 
-@pytest.mark.parametrize("make_executor", [CallbackExecutor, BatchExecutor])
+@pytest.mark.parametrize("make_executor", [CallbackExecutor, BatchExecutor, DirectExecutor])
 def test_an_interrupt_ends_the_sending_after_the_statement_under_way(
     make_executor: MakeExecutor,
 ) -> None:
