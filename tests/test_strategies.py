@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, nullcontext
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -511,6 +512,8 @@ def test_a_worker_lets_the_session_go_that_it_was_given() -> None:
         assert open_session(lambda: nullcontext(lent.cluster), cleanups) is lent
         del lent.cluster
         assert open_session(lambda: lent, cleanups) is lent
+        bare = SimpleNamespace(execute_async=None)
+        assert open_session(lambda: bare, cleanups) is bare
     assert not lent.ended
 
 
