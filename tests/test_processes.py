@@ -39,7 +39,7 @@ from cassandra.query import (
     tuple_factory,
 )
 from cassandra.util import OrderedMapSerializedKey
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from concurrent_exec import (
@@ -53,6 +53,7 @@ from concurrent_exec import (
 )
 from concurrent_exec.connect import ConnectionOptions, connect
 from concurrent_exec.drivers.travelling import arrived, dumps, loads, parts_of, result_of
+from concurrent_exec.executors import _worker
 from concurrent_exec.testing import Reply, ScriptedSession
 from perf import servers
 from perf.void_server import VoidServer
@@ -97,6 +98,7 @@ def reply(statement: Any, parameters: Any) -> Reply:
 
 
 @settings(max_examples=settings().max_examples // 4)
+@example(fates=["well", "unreadable"], chunksize=2, concurrency=2, linger=0, stream=False)
 @given(
     fates=st.lists(st.sampled_from(FATES), max_size=30),
     chunksize=st.integers(1, 12),
@@ -134,6 +136,7 @@ def test_each_statement_of_any_chunk_has_its_own_fate(
         else:
             assert type(error) is NotTransferableError
             assert error.what == ("parameters" if fate in NOT_SENT else "result")
+            assert error.reason == "ValueError"
             assert "private" not in str(error)
 
 
@@ -161,10 +164,14 @@ def test_whether_a_statement_was_sent_is_known_to_a_retry_policy() -> None:
             told[failed.parameters[1]] = failed.sent
             return None
 
-    statements = [(0, "fails"), (1, "refused"), (2, "parameter", Unwilling())]
-    with process_executor(ScriptedSession(reply), retry=Asked(), chunksize=3) as executor:
+    statements = [
+        (index, fate, NOT_SENT.get(fate))
+        for index, fate in enumerate(("fails", "refused", "parameter", "unreadable", "result"))
+    ]
+    with process_executor(ScriptedSession(reply), retry=Asked(), chunksize=5) as executor:
         executor.map("an insert", statements, raise_on_first_error=False).all()
-    assert told == {"fails": True, "refused": False, "parameter": False}
+    not_sent = {"refused": False, "parameter": False, "unreadable": False}
+    assert told == {"fails": True, "result": True, **not_sent}
 
 
 # ---- what travels ----
@@ -335,9 +342,17 @@ def test_what_connect_raises_is_told_and_the_next_chunk_tries_again() -> None:
 
 
 def test_a_statement_that_can_not_be_prepared_fails_alone() -> None:
+    """Without having been sent."""
     session = a_session()
     unknown = prepared(a_session())
-    with process_executor(session, chunksize=3) as executor:
+    sent: list[bool] = []
+
+    class Asked:
+        def delay(self, failed: Any) -> float | None:
+            sent.append(failed.sent)
+            return None
+
+    with process_executor(session, chunksize=3, retry=Asked()) as executor:
         results = list(
             executor.execute(
                 [("one", None), (unknown, (1, "a")), ("two", None)], raise_on_first_error=False
@@ -345,21 +360,31 @@ def test_a_statement_that_can_not_be_prepared_fails_alone() -> None:
         )
     assert [result.success for result in results] == [True, False, True]
     assert isinstance(results[1].result_or_exc, KeyError)
+    assert sent == [False]
 
 
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"connect": ScriptedSession()}, TypeError, "connect must be a function"),
-        ({"connect": lambda: None}, TypeError, "connect must be picklable"),
+        (
+            {"connect": ScriptedSession()},
+            TypeError,
+            "connect must be a function that makes a session in each process, not ScriptedSession$",
+        ),
+        (
+            {"connect": lambda: None},
+            TypeError,
+            "connect must be picklable, as a function of a module is, or a partial of one, "
+            "but not a lambda or a function within a function: ",
+        ),
         ({"processes": 0}, ValueError, "processes must be at least 1"),
         ({"chunksize": 0}, ValueError, "chunksize must be at least 1"),
         ({"linger": -1}, ValueError, "linger must"),
-        ({"pool": 3}, TypeError, "pool must be a function"),
+        ({"pool": 3}, TypeError, "pool must be a function that makes one, not int$"),
     ],
 )
 def test_wrong_options(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=f"^{message}"):
         ProcessExecutor(**{"connect": refusing, **wrong})
 
 
@@ -375,8 +400,12 @@ def test_any_number_of_different_statements(monkeypatch: pytest.MonkeyPatch) -> 
     ]
     pairs: list[tuple[Any, Any]] = [(insert, (n,)) for n, insert in enumerate(inserts)]
     pairs += [(insert.bind((n,)), None) for n, insert in enumerate(inserts)]
-    with process_executor(session, chunksize=2) as executor:
+    executor: Any = process_executor(session, chunksize=2)
+    with executor:
         assert len(executor.execute(pairs * 3).all()) == len(pairs) * 3
+        worker = _worker._workers[executor._key]
+        assert len(worker._statements) <= 3
+        assert len(worker._prepared) <= 3
 
 
 def test_an_observer_is_told_of_each_statement_that_goes() -> None:
@@ -404,10 +433,18 @@ def test_a_pool_that_takes_nothing(error: BaseException) -> None:
         def submit(self, run: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
             raise error
 
-    executor = process_executor(a_session(), pool=Refusing)
+    sent: list[bool] = []
+
+    class Asked:
+        def delay(self, failed: Any) -> float | None:
+            sent.append(failed.sent)
+            return None
+
+    executor = process_executor(a_session(), pool=Refusing, retry=Asked())
     if isinstance(error, Exception):
         future = executor.submit("an insert", (1,))
         assert future.exception() is error
+        assert sent == [False]
     else:
         with pytest.raises(KeyboardInterrupt):
             executor.submit("an insert", (1,))
@@ -447,6 +484,11 @@ class Breaking(Pool):
     def __init__(self, breaks: list[str]) -> None:
         self.breaks = breaks
         self.broken = False
+        self.ended: list[bool] = []
+        """How it was shut down: whether that was to wait."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self.ended.append(wait)
 
     def submit(self, run: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
         if self.broken:
@@ -465,7 +507,9 @@ class Breaking(Pool):
         return future
 
 
-def sends(breaks: list[str], *, idempotent: bool, retry: Any = None) -> tuple[Any, Any, int]:
+def sends(
+    breaks: list[str], *, idempotent: bool, retry: Any = None
+) -> tuple[Any, Any, list[Breaking]]:
     """Send two statements; return what was sent with which timestamp, the results, the pools."""
     session = a_session()
     sent: list[tuple[int, int]] = []
@@ -486,7 +530,7 @@ def sends(breaks: list[str], *, idempotent: bool, retry: Any = None) -> tuple[An
 
     with process_executor(session, pool=pool, chunksize=2, retry=retry) as executor:
         results = executor.map(statement, [(1, "a"), (2, "b")], raise_on_first_error=False).all()
-    return sent, results, len(pools)
+    return sent, results, pools
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
@@ -496,7 +540,7 @@ def test_statements_of_a_lost_worker_fail_and_say_that_they_may_be_applied(how: 
     assert [result.attempts for result in results] == [1, 1]
     assert "may have been applied: a process died" in str(results[0].result_or_exc)
     assert len(sent) == (2 if how == "after" else 0)
-    assert pools == 1
+    assert [pool.ended for pool in pools] == [[False]]  # at once, and not waited for
 
 
 def test_statements_of_a_lost_worker_count_as_sent() -> None:
@@ -517,7 +561,7 @@ def test_what_is_idempotent_is_sent_again_by_another_pool_with_its_first_timesta
 ) -> None:
     sent, results, pools = sends([how], idempotent=True, retry=Retry(initial_backoff=0.001))
     assert [result.success for result in results] == [True, True]
-    assert pools == 2
+    assert [pool.ended for pool in pools] == [[False], [True]]
     stamps = dict(sent)
     assert all(stamps[key] == stamp for key, stamp in sent)
     assert len(sent) == (4 if how == "after" else 2)
@@ -526,7 +570,8 @@ def test_what_is_idempotent_is_sent_again_by_another_pool_with_its_first_timesta
 def test_a_pool_that_broke_unseen_is_made_anew_before_anything_is_sent() -> None:
     sent, results, pools = sends(["at once"], idempotent=False)
     assert [result.success for result in results] == [True, True]
-    assert (len(sent), pools) == (2, 2)
+    assert len(sent) == 2
+    assert [pool.ended for pool in pools] == [[False], [True]]
 
 
 def test_a_retry_by_a_session_without_listeners_is_refused() -> None:

@@ -115,7 +115,7 @@ class ProcessExecutor(Executor[R]):
         self._waits_for_end = False
         self._sender = Lock()
         self._has_more = False
-        self._last_timestamp = 0
+        self._next_timestamp = 0
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shut down as `Executor.shutdown` does; the processes end when they have nothing to do."""
@@ -134,6 +134,7 @@ class ProcessExecutor(Executor[R]):
         self._has_more = True
         gives_up = False
         while self._has_more and not gives_up and self._sender.acquire(blocking=False):
+            gives_up = True  # also where something raises
             try:
                 self._has_more = False
                 while not (interrupted() or self._linger.waits(self._living_runs())):
@@ -145,8 +146,8 @@ class ProcessExecutor(Executor[R]):
                 gives_up = interrupted()
             finally:
                 self._sender.release()
-            if gives_up:
-                self._gate.launch_elsewhere()
+                if gives_up:  # what others have left a note of must not wait for this thread
+                    self._gate.launch_elsewhere()
 
     def _send_chunk(self, jobs: Sequence[Job]) -> None:
         try:
@@ -175,12 +176,12 @@ class ProcessExecutor(Executor[R]):
     def _note_sending(self, jobs: Sequence[Job]) -> None:
         """Give each the timestamp that it keeps, whichever process sends it, and how often."""
         # As one session would: microseconds, but never one twice or an earlier one.
-        timestamp = max(time.time_ns() // 1000, self._last_timestamp + 1)
+        timestamp = max(time.time_ns() // 1000, self._next_timestamp)
         for job in jobs:
             if job.timestamp is None:
                 job.timestamp = timestamp
                 timestamp += 1
-        self._last_timestamp = timestamp
+        self._next_timestamp = timestamp
         if self._gate.notes_sending:
             for job in jobs:
                 self._gate.sends(job)
