@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTICED = {"killed", "timeout", "segfault"}
 """A mutant that hangs, or takes the interpreter with it, has been noticed as well."""
 
-COPIED = ["docs", "examples", "tests"]
+COPIED = ["docs", "examples", "perf", "tests"]
 """What the tests read besides the package."""
 
 

@@ -152,7 +152,7 @@ class _Chunk(Work):
     def _job(self, index: int, item: Item) -> Job:
         sending = self._sendings.get(id(item.options))
         if sending is None:
-            sending = self._sendings[id(item.options)] = Sending(item.options, _NEVER, False)
+            sending = self._sendings[id(item.options)] = Sending(item.options, None, False)
         job = Job(self, index, item.statement, item.parameters, sending)
         job.timestamp = item.timestamp
         return job
