@@ -345,6 +345,21 @@ def test_an_exception_that_was_raised_pickles_with_its_note() -> None:
     ]
 
 
+def test_an_exception_whose_class_can_not_be_imported_pickles_as_its_base() -> None:
+    class Local(OperationTimedOut):
+        """One that is made by a function."""
+
+    error = Local({"a node": "no answer"})
+    error.add_note("a note")
+    copy = round_trip(failed(error)).result_or_exc
+    assert type(copy) is OperationTimedOut
+    assert copy.errors == {"a node": "no answer"}
+    assert copy.__notes__ == [
+        "a note",
+        "concurrent_exec: it was a Local, whose class can't be imported",
+    ]
+
+
 def test_what_the_server_said_of_a_timeout_or_of_replicas_survives() -> None:
     timeout = WriteTimeoutErrorMessage(
         code=0x1100,

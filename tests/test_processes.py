@@ -66,6 +66,13 @@ class Broken(Exception):
     """What a statement fails with that is to fail."""
 
 
+def nameless() -> type[Broken]:
+    class Nameless(Broken):
+        """One that nobody can import, and so not pickle."""
+
+    return Nameless
+
+
 class Unwilling:
     """Can't be pickled, and says more than it should."""
 
@@ -86,13 +93,15 @@ class Unreadable:
 
 # ---- chunks ----
 
-FATES = ("well", "fails", "refused", "parameter", "unreadable", "result")
+FATES = ("well", "fails", "nameless", "refused", "parameter", "unreadable", "result")
 NOT_SENT: dict[str, Any] = {"parameter": Unwilling(), "unreadable": Unreadable()}
 
 
 def reply(statement: Any, parameters: Any) -> Reply:
     index, fate, *_ = parameters
     error = Broken(index) if fate in ("fails", "refused") else None
+    if fate == "nameless":
+        error = nameless()(index)
     rows = [Unwilling()] if fate == "result" else [index]
     return Reply(rows=rows, error=error, refuse=fate == "refused", at_once=True)
 
@@ -131,7 +140,7 @@ def test_each_statement_of_any_chunk_has_its_own_fate(
             continue
         assert result.index == index
         error: Any = result.result_or_exc
-        if fate in ("fails", "refused"):
+        if fate in ("fails", "nameless", "refused"):
             assert (type(error), error.args) == (Broken, (index,))
         else:
             assert type(error) is NotTransferableError
@@ -335,10 +344,36 @@ def test_what_connect_raises_is_told_and_the_next_chunk_tries_again() -> None:
         results = list(executor.map("an insert", [(1,), (2,), (3,)], raise_on_first_error=False))
         future = executor.submit("an insert")
         error = future.exception()
+        with pytest.raises(InvalidRequest) as raised:
+            executor.map("an insert", [(1,)]).all()
     assert [type(result.result_or_exc) for result in results] == [InvalidRequest] * 3
     assert error is not None
     assert error.args == ("no such keyspace",)
-    assert error.__notes__ == ["concurrent_exec: connect() raised this in a worker process"]
+    note = "concurrent_exec: connect() raised this in a worker process"
+    assert error.__notes__ == [note]
+    assert raised.value.__notes__ == [
+        note,
+        "concurrent_exec: statement 0 of the input failed: an insert",
+    ]
+
+
+class Empty:
+    """A context manager that gives no session."""
+
+    left = 0
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        Empty.left += 1
+
+
+def test_what_connect_has_opened_is_let_go_where_it_gives_no_session() -> None:
+    with ProcessExecutor(Empty, pool=Threads) as executor:
+        error = executor.submit("an insert").exception()
+    assert isinstance(error, TypeError)
+    assert Empty.left == 1
 
 
 def test_a_statement_that_can_not_be_prepared_fails_alone() -> None:

@@ -517,6 +517,18 @@ def test_a_worker_lets_the_session_go_that_it_was_given() -> None:
     assert not lent.ended
 
 
+@pytest.mark.parametrize("made", [None, "a session", nullcontext(3)])
+def test_what_connect_returns_that_is_no_session_is_refused(made: Any) -> None:
+    with ExitStack() as cleanups, pytest.raises(TypeError, match="connect must return a driver's"):
+        open_session(lambda: made, cleanups)
+
+
+def test_a_session_for_tests_has_no_cluster_to_shut_down() -> None:
+    session = ScriptedSession()
+    with ExitStack() as cleanups:
+        assert open_session(lambda: session, cleanups) is session
+
+
 @pytest.mark.parametrize("make_executor", [CallbackExecutor, BatchExecutor, DirectExecutor])
 def test_an_interrupt_ends_the_sending_after_the_statement_under_way(
     make_executor: MakeExecutor,

@@ -81,11 +81,12 @@ class _Worker:
     """The session of one process, and the executor over it."""
 
     def __init__(self, connect: Any) -> None:
-        self._cleanups = ExitStack()
-        self._session = session = open_session(connect, self._cleanups)
-        name = choose(session).name
-        limit = {} if name == "thread" else {"concurrency": NO_LIMIT}
-        self._executor: Executor[Any] = STRATEGIES[name](session, **limit)
+        with ExitStack() as opened:
+            self._session = session = open_session(connect, opened)
+            name = choose(session).name
+            limit = {} if name == "thread" else {"concurrency": NO_LIMIT}
+            self._executor: Executor[Any] = STRATEGIES[name](session, **limit)
+            self._cleanups = opened.pop_all()
         self._statements: dict[bytes, Any] = {}
         self._prepared: dict[tuple[str, str | None], Any] = {}
         self._lock = Lock()

@@ -3,7 +3,8 @@
 Several of the drivers' exceptions do not: unpickling calls their class with the arguments of
 `Exception`, which are not those of their own `__init__`, and some hold a `Host`, which holds a
 lock. Here an exception travels as its class, its arguments and its attributes, and whatever
-among these can't be pickled travels as its text.
+among these can't be pickled travels as its text. One whose class nobody could import, as a function
+has made it, travels as the next of its base classes, with a note that says so.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ class PortableException:
         exc = self._exc
         args = tuple(portable(value) for value in exc.args)
         state = {name: portable(value) for name, value in vars(exc).items()}
-        return _rebuild, (type(exc), args, state)
+        kind = next(base for base in type(exc).__mro__ if portable(base) is base)
+        if kind is not type(exc):
+            note = f"concurrent_exec: it was a {type(exc).__name__}, whose class can't be imported"
+            state["__notes__"] = [*state.get("__notes__", ()), note]
+        return _rebuild, (kind, args, state)
 
 
 def portable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from concurrent_exec.model.statement import short_text, statement_text
 
 R = TypeVar("R")
 
-_NOTE = "concurrent_exec: "
+_NOTE = "concurrent_exec: statement "
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _annotated(exc: BaseException, failure: Failure) -> BaseException:
     times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
     batch = f" in a batch of {failure.batch_size}" if failure.batch_size > 1 else ""
     text = short_text(failure.statement)
-    note = f"{_NOTE}statement {failure.index} of the input failed{batch}{times}: {text}"
+    note = f"{_NOTE}{failure.index} of the input failed{batch}{times}: {text}"
     earlier = [text for text in getattr(exc, "__notes__", ()) if not text.startswith(_NOTE)]
     exc.__notes__ = [*earlier, note]
     exc.failure = failure  # type: ignore[attr-defined]
