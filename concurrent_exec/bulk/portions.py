@@ -12,6 +12,9 @@ from concurrent_exec.executors.auto import Choice
 
 SHARD = 1 << 40
 """Ordinals that each shard has for its records: more than any file has lines."""
+CHUNKS = 16
+"""Chunks of a shard that a portion has at most, as its records may be large. A chunk ends where it
+does whoever reads it, so a portion that is done again has the same records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Portion:
     first: int
     """The ordinal of the first."""
     most: int
-    """How many records of a shard to do at most."""
+    """How many records of a shard to do at most; `CHUNKS` may be fewer."""
     chunks: Sequence[Chunk] | None
     """The records; None where they are those of a shard, which the process reads for itself."""
     beyond: Sequence[Range]

@@ -19,7 +19,7 @@ from concurrent_exec.bulk.budget import budget_of
 from concurrent_exec.bulk.journal import Entry
 from concurrent_exec.bulk.ledger import Files, Ledger
 from concurrent_exec.bulk.outputs import Output
-from concurrent_exec.bulk.portions import SHARD, Portion, Settlement, Task
+from concurrent_exec.bulk.portions import CHUNKS, SHARD, Portion, Settlement, Task
 from concurrent_exec.bulk.records import Chunk, NoRecordsError, Source, cut
 from concurrent_exec.bulk.sending import make_executor, profile_for, required_markers
 from concurrent_exec.bulk.settled import Settled
@@ -215,8 +215,11 @@ class Worker:
         end = portion.first + portion.most
         for chunk in chunks:
             found.append(cut(chunk, chunk.first, end))
-            if chunk.first + chunk.count >= end:
-                self._reading[base] = end, chain([cut(chunk, end)], chunks)
+            following = found[-1].first + found[-1].count
+            # Whoever does this portion again must find its end in the same place.
+            if following == end or len(found) == CHUNKS:
+                rest = cut(chunk, following)
+                self._reading[base] = following, chain([rest] if rest.count else (), chunks)
                 return found, self._bindings[base], False
         return found, self._bindings.pop(base), True
 
@@ -227,7 +230,7 @@ class Worker:
         except NoRecordsError:
             self._bindings[base] = None
             return iter(())
-        return (_shifted(chunk, base) for chunk in source.chunks(start))
+        return (_shifted(chunk, base) for chunk in source.chunks(start) if chunk.count)
 
     def _bind(self, columns: Sequence[str] | int) -> Binding:
         return Binding(

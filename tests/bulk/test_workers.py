@@ -29,7 +29,9 @@ from concurrent_exec.bulk import (
     run,
     sources,
     spreading,
+    worker,
 )
+from concurrent_exec.bulk import lines as reading_lines
 from concurrent_exec.bulk.journal import entry_at
 from concurrent_exec.bulk.portions import Portion, Settlement
 from concurrent_exec.bulk.records import cut
@@ -534,6 +536,35 @@ def test_shards_of_a_lost_worker(
         assert report.failed == len(lost) > 0
         assert max(table.written.values()) == 1
         assert set(table.written) | lost == set(range(10_000))
+
+
+@pytest.mark.parametrize("most", [70, 150])
+def test_a_portion_of_large_records_is_of_some_chunks_also_when_it_is_done_again(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_lines, "BLOCK", 1024)
+    monkeypatch.setattr(worker, "CHUNKS", 2)
+    monkeypatch.setattr(spreading, "MOST", most)
+    done: list[tuple[int, int]] = []
+
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        what, reply = do_portion(task, portion, shard)
+        done.append((pickle.loads(portion).first, pickle.loads(reply).end))
+        return what, reply
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    table = Table()
+    path = tmp_path / "large.csv"
+    path.write_text("id,v\n" + "".join(f"{key},{'x' * (key % 40)}\n" for key in range(1_500)))
+    workers = table.workers(partial(Dies, ["after"] * 4), processes=2)
+    report = table.run(Shards.of_files([str(path)]), workers=workers, idempotent=True)
+    assert report.succeeded == 1_500
+    assert set(table.written) == set(range(1_500))
+    assert len(done) - len({first for first, _ in done}) == 4
+    assert len(set(done)) == len({first for first, _ in done})
+    sizes = {end - first for first, end in done}
+    assert max(sizes) <= min(most, 100)  # of 2,048 bytes, though the first ones are small
+    assert len(sizes) > 3
 
 
 def test_shards_are_resumed_and_a_missing_one_ends_the_run(tmp_path: Path) -> None:
