@@ -370,6 +370,8 @@ class Spread:
                 self._add_rest(given, end)
             elif settlement.ended:
                 self._ledger.skip(end, first - first % SHARD + SHARD)
+                if hasattr(given.shard, "let_go"):
+                    given.shard.let_go()
 
     def _fit_size(self, settlement: Settlement) -> None:
         count = sum(end - first for first, end in settlement.settled)

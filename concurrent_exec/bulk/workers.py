@@ -74,7 +74,8 @@ class Shards:
         """Make one.
 
         shards: what travels to the process that reads it: a function that returns a `Source`, or
-            what `source_of` takes.
+            what `source_of` takes. If it has a method `let_go`, that is called when all of its
+            records are settled.
         names: of each, as the journal keeps them.
         """
         self.shards = shards

@@ -156,7 +156,7 @@ class DaskPool(Executor):
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
         given = [
-            each.computed(self._client) if isinstance(each, Partition) else each
+            each.computed(self._client, self.address) if isinstance(each, Partition) else each
             for each in arguments
         ]
         with self._lock:
@@ -221,11 +221,17 @@ class Partition:
         self._delayed = delayed
         self._future: Any = None
 
-    def computed(self, client: Any) -> Any:
-        """Return the future of it."""
+    def computed(self, client: Any, address: str) -> Any:
+        """Return the future of it, computed by the worker at `address` unless it was before."""
         if self._future is None:
-            self._future = client.compute(self._delayed)
+            self._future = client.compute(
+                self._delayed, workers=[address], allow_other_workers=True
+            )
         return self._future
+
+    def let_go(self) -> None:
+        """Need it no more, so that the cluster keeps it no longer."""
+        self._future = None
 
 
 def _why(error: Exception) -> str:

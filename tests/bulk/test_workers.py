@@ -584,6 +584,33 @@ def test_shards_are_resumed_and_a_missing_one_ends_the_run(tmp_path: Path) -> No
     assert table.written == Counter(range(10_000))
 
 
+class Part(list[dict[str, Any]]):
+    """Records that a process has; `written` is what had been when they were let go."""
+
+    def __init__(self, table: Table, first: int, count: int) -> None:
+        super().__init__(records(count, first))
+        self.written: Counter[int] | None = None
+        self._table = table
+
+    def let_go(self) -> None:
+        assert self.written is None
+        self.written = Counter(self._table.written)
+
+
+def test_a_shard_is_let_go_as_soon_as_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreading, "MOST", 100)
+    table = Table()
+    parts = [Part(table, n * 300, 300) for n in range(6)]
+    workers = table.workers(partial(ThreadPoolExecutor, 1), processes=1)
+    report = table.run(Shards(parts, list("abcdef")), workers=workers)
+    assert report.succeeded == 1_800
+    for part in parts:
+        assert part.written is not None
+        assert part.written.keys() >= {record["id"] for record in part}
+    # One process does two at a time, and has two portions.
+    assert [part.written.total() < 1_500 for part in parts[:4] if part.written] == [True] * 4
+
+
 def test_rows_of_shards_come_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
