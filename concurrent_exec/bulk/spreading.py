@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any
@@ -138,7 +138,7 @@ class Spread:
         return self._retries
 
     def stop(self) -> None:
-        """Hand out nothing more, and take in what the processes are at. Any thread may call it."""
+        """Have nothing more sent, and take in what the processes are at. Any thread may call it."""
         self._stopped = True
         self._events.put(None)
 
@@ -157,7 +157,7 @@ class Spread:
             ).start()
         try:
             while True:
-                if not self._ends:
+                if self._trouble is None:
                     self._hand_out()
                 if not self._goes_on:
                     break
@@ -171,14 +171,14 @@ class Spread:
         return self._at_end and not (self._unread or self._again or self._done)
 
     @property
-    def _ends(self) -> bool:
-        return self._stopped or self._trouble is not None
-
-    @property
     def _goes_on(self) -> bool:
         if self._out:
             return True
-        return not (self._ends or (self._at_end and not self._unread and not self._again))
+        if self._trouble is not None:
+            return False
+        if self._stopped:
+            return any(given.portion.lost is not None for given in self._again)
+        return not self._at_end or bool(self._unread or self._again)
 
     # ---- what is read ----
 
@@ -217,7 +217,7 @@ class Spread:
     # ---- what is handed out ----
 
     def _hand_out(self) -> None:
-        while self._free_lane(None) is not None and not self._ends:
+        while self._free_lane(None) is not None and self._trouble is None:
             given = self._next()
             if given is None:
                 return
@@ -229,9 +229,20 @@ class Spread:
             self._give(given, lane)
 
     def _next(self) -> _Given | None:
+        if self._stopped:
+            return self._next_lost()
         if self._again and (self._has_room or self._again[0].first < min(self._done)):
             return heappop(self._again)
         return self._made() if self._has_room else None
+
+    def _next_lost(self) -> _Given | None:
+        """Return one whose records may not be sent again, but are to be told: a resumed run would
+        send them."""
+        given = min((each for each in self._again if each.portion.lost is not None), default=None)
+        if given is not None:
+            self._again.remove(given)
+            heapify(self._again)
+        return given
 
     @property
     def _has_room(self) -> bool:

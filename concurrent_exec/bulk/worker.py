@@ -158,6 +158,8 @@ class Worker:
         else:
             for index in range(len(parameters)):
                 ledger.failed(index, WorkerLostError(portion.lost), 1)
+        if self._stopped:
+            self._executor = self._make_executor()
         self._mine = tuple(map(add, self._mine, ledger.before))
         return Settlement(
             settled=ledger.settled_here(),
@@ -182,8 +184,6 @@ class Worker:
         if not self._stopped:
             with suppress(ExecutorShutdownError):  # by us
                 settling.settle_all(ledger, self._executor, parameters)
-        if self._stopped:
-            self._executor = self._make_executor()
 
     def _make_executor(self) -> Executor[Any]:
         task = self._task

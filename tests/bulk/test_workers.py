@@ -239,6 +239,56 @@ def test_what_a_lost_worker_had_fails_where_it_is_not(when: str, tmp_path: Path)
     assert set(table.written) == set(range(10_000)) - unknown
 
 
+def test_what_a_lost_worker_had_is_told_though_the_run_is_stopped(tmp_path: Path) -> None:
+    """Else a run that is resumed would send it again."""
+
+    def stop(key: int) -> None:
+        if key == 10:
+            going.stop()
+            assert going._spread is not None
+            going._spread.stop()  # what the keeper does soon: before the death is known
+
+    source = csv_of(tmp_path / "records.csv", range(3_000))
+    options: dict[str, Any] = {
+        "idempotent": False,
+        "failed_file": tmp_path / "failed",
+        "checkpoint": tmp_path / "journal",
+        "retry": None,
+    }
+    stopped, table = Table(stop), Table()
+    workers = stopped.workers(partial(Dies, ["after"]), processes=1)
+    going = BulkRun(stopped.session, stopped.insert, source, workers=workers, **options)
+    assert going.run().ended == "interrupted"
+    lost = {int(line["record"]["id"]) for line in lines(tmp_path / "failed")}
+    assert lost == set(stopped.written)
+    report = table.run(source, resume=True, resume_anyway=True, **options)
+    assert report.records == 3_000
+    assert table.written == Counter(set(range(3_000)) - lost)
+
+
+def test_a_worker_goes_on_after_what_was_lost_is_too_much_for_its_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the others may have sent so much meanwhile that it is not, after all."""
+    done: list[int] = []
+
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        given: Portion = pickle.loads(portion)
+        done.append(given.first)
+        assert done.count(given.first) < 5, "it does nothing any more"
+        if given.lost is not None:
+            portion = pickle.dumps(replace(given, before=(2_000, 2_000)))
+        return do_portion(task, portion, shard)
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    table = Table()
+    workers = table.workers(partial(Dies, ["before"]), processes=1)
+    report = table.run(records(5_000), workers=workers, idempotent=False, max_errors=1_500)
+    assert (report.ended, report.records) == ("finished", 5_000)
+    assert table.written.total() == report.succeeded == 5_000 - report.failed
+    assert report.failed > 0
+
+
 def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
     table = Table()
     with pytest.raises(WorkerLostError, match="killed"):
