@@ -346,7 +346,7 @@ def test_an_exception_that_was_raised_pickles_with_its_note() -> None:
 
 
 def test_an_exception_whose_class_can_not_be_imported_pickles_as_its_base() -> None:
-    class Local(OperationTimedOut):
+    class Local(OperationTimedOut):  # type: ignore[misc]  # the drivers have no types
         """One that is made by a function."""
 
     error = Local({"a node": "no answer"})

@@ -370,7 +370,9 @@ class Empty:
 
 
 def test_what_connect_has_opened_is_let_go_where_it_gives_no_session() -> None:
-    with ProcessExecutor(Empty, pool=Threads) as executor:
+    wrong: Any = Empty
+    executor: ProcessExecutor[Any]
+    with ProcessExecutor(wrong, pool=Threads) as executor:
         error = executor.submit("an insert").exception()
     assert isinstance(error, TypeError)
     assert Empty.left == 1

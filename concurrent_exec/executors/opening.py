@@ -21,7 +21,7 @@ def open_session(connect: Callable[[], Any], cleanups: ExitStack) -> Any:
                 f"not {type(session).__name__}"
             )
         return session
-    cluster = getattr(made, "cluster", None)
+    cluster: Any = getattr(made, "cluster", None)
     if hasattr(cluster, "shutdown"):  # that of a session for tests has nothing to let go
         cleanups.callback(cluster.shutdown)
     return made
