@@ -398,6 +398,22 @@ def test_the_first_timestamp_is_kept(make_executor: MakeExecutor) -> None:
     results.close()
 
 
+@in_one_process
+def test_statements_may_be_given_their_timestamps(make_executor: MakeExecutor) -> None:
+    stage = Stage(make_executor)
+    stage.executor._stamp_by(lambda job: 1_000 + job.index)
+    results = stage.executor.map("q", [(1,), (2,)], retry=Fixed(1.0))
+    first, second = stage.pending
+    assert [each.message.timestamp for each in (first, second)] == [1_000, 1_001]
+    stage.executor._stamp_by(lambda job: 2_000)
+    fail(first)
+    stage.pass_time(1.0)
+    again, _ = stage.pending
+    assert again is not first
+    assert again.message.timestamp == 1_000
+    results.close()
+
+
 @any_executor
 def test_requests_of_others_keep_their_own_timestamps(make_executor: MakeExecutor) -> None:
     """Also one that a callback sends while ours is being sent, on the same thread."""

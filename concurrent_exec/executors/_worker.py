@@ -20,7 +20,7 @@ from concurrent_exec.executors._chunks import (
 from concurrent_exec.executors.auto import STRATEGIES, choose
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.executors.opening import open_session
-from concurrent_exec.model import FailedAttempt, Sending
+from concurrent_exec.model import Sending
 from concurrent_exec.model.pickling import PortableException
 from concurrent_exec.run import Gate, Job, Work
 from concurrent_exec.run.work import Told
@@ -67,16 +67,6 @@ def forget(key: str) -> None:
         worker.close()
 
 
-class _Never:
-    """A retry policy that has a strategy take care of timestamps, and sends nothing again."""
-
-    def delay(self, failed: FailedAttempt) -> float | None:
-        return None
-
-
-_NEVER = _Never()
-
-
 class _Worker:
     """The session of one process, and the executor over it."""
 
@@ -97,7 +87,7 @@ class _Worker:
         Raises TypeError where the session does not allow it and something may be sent again.
         """
         if resends or hasattr(self._session, "add_request_init_listener"):
-            self._executor._keep_timestamps(Sending({}, _NEVER, False))
+            self._executor._listen()
 
     def statement(self, pickled: bytes) -> Any:
         """Return the statement that has come, prepared if it is one of those."""

@@ -372,11 +372,15 @@ class Executor(ABC, Generic[R]):
     def _keep_timestamps(self, sending: Sending) -> None:
         """See to it that what is sent again keeps the timestamp of its first send."""
         if (sending.retry is not None or self._resends) and self._timestamps is None:
-            with self._timestamps_lock:
-                if self._timestamps is None:
-                    self._timestamps = FirstTimestamps(self.session)
-                    # For an executor that nobody shuts down: the session may live much longer.
-                    finalize(self, self._timestamps.close).atexit = False
+            self._listen()
+
+    def _listen(self) -> None:
+        """Have what the session sends for us sent with the timestamps that we give or have seen."""
+        with self._timestamps_lock:
+            if self._timestamps is None:
+                self._timestamps = FirstTimestamps(self.session)
+                # For an executor that nobody shuts down: the session may live much longer.
+                finalize(self, self._timestamps.close).atexit = False
 
     def _stamp_by(self, stamp: Callable[[Job], int]) -> None:
         """Give each statement the write timestamp that `stamp` returns, in microseconds.
@@ -384,8 +388,7 @@ class Executor(ABC, Generic[R]):
         Else it has that of a moment between its turn and its sending, and what several threads send
         at once has timestamps in any order. Raises TypeError as `FirstTimestamps` does.
         """
-        self._resends = True
-        self._keep_timestamps(Sending({}, None, False))
+        self._listen()
         self._stamp = stamp
 
     def _let_go_if_idle(self) -> None:
