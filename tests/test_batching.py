@@ -15,7 +15,14 @@ from cassandra.cqltypes import Int32Type
 from cassandra.policies import RetryPolicy
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, SimpleStatement
 
-from concurrent_exec import BatchExecutor, FailedAttempt, Results, Retry
+from concurrent_exec import (
+    BatchExecutor,
+    FailedAttempt,
+    Observer,
+    Results,
+    Retry,
+    StatementSettled,
+)
 from concurrent_exec.testing import (
     Reply,
     Request,
@@ -383,6 +390,22 @@ def test_assuming_idempotence_lays_bare_too() -> None:
     assert stage.sizes == [1, 1]
 
 
+def test_observers_are_told_how_long_each_statement_of_a_batch_took() -> None:
+    seconds: list[float | None] = []
+
+    class Timed(Observer):
+        def on_settled(self, details: StatementSettled) -> None:
+            seconds.append(details.seconds)
+
+    stage = Stage(observers=[Timed()])
+    results = stage.map(stage.insert(), rows(1, 2, 3))
+    (request,) = stage.pending
+    stage.clock.advance(0.25)
+    request.succeed()
+    assert len(results.all()) == 3
+    assert seconds == [0.25] * 3
+
+
 def test_a_policy_is_told_that_it_was_a_batch() -> None:
     """Unavailable says of a lone write that nothing was applied, but not so of several."""
     asked: list[FailedAttempt] = []
@@ -396,7 +419,8 @@ def test_a_policy_is_told_that_it_was_a_batch() -> None:
     results = stage.map(stage.insert(), rows(1, 2), raise_on_first_error=False)
     stage.pending[0].fail(Unavailable("too few"))
     assert [result.success for result in results] == [False, False]
-    assert [(failed.batch_size, failed.attempts) for failed in asked] == [(2, 1)] * 2
+    told = [(failed.batch_size, failed.attempts, failed.sent) for failed in asked]
+    assert told == [(2, 1, True)] * 2
     lone = stage.map(stage.insert(), rows(1), raise_on_first_error=False)
     stage.pending[0].fail(Unavailable("too few"))
     assert asked[-1].batch_size == 1
