@@ -180,18 +180,23 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 def _is_sound(line: Mapping[str, Any]) -> bool:
-    """Say whether the record has its columns; those of one that could not be parsed may be off."""
+    """Say whether the record has its columns; those of one that could not be parsed may be off.
+
+    One that has none is nothing to take again either: nobody would bind it, or say that it is not.
+    """
     record = line["record"]
     if isinstance(record, list):
-        return line.get("error") != PARSE_ERROR
-    return isinstance(record, dict)
+        return bool(record) and line.get("error") != PARSE_ERROR
+    return isinstance(record, dict) and bool(record)
 
 
 def _kind(line: Mapping[str, Any]) -> tuple[Any, ...]:
     """What records of one chunk have in common."""
     record = line["record"]
-    columns = tuple(record) if isinstance(record, dict) else len(record)
-    return line.get("source"), line.get("input"), _is_sound(line) and columns
+    columns: Any = None
+    if _is_sound(line):
+        columns = tuple(record) if isinstance(record, dict) else len(record)
+    return line.get("source"), line.get("input"), columns
 
 
 def _chunk(group: Sequence[tuple[int, dict[str, Any]]]) -> Chunk:

@@ -86,6 +86,10 @@ def test_what_could_not_be_parsed_is_rejected_again(tmp_path: Path) -> None:
         "no JSON at all",
         "[1, 2]",
         {"place": 3},
+        failed(None),
+        failed(5),
+        failed([]),
+        failed({}),
         failed({"id": "1"}),
     )
     chunks = list(source.chunks())
@@ -96,16 +100,20 @@ def test_what_could_not_be_parsed_is_rejected_again(tmp_path: Path) -> None:
         (2, 3, "no JSON at all", "is no line of a failed file"),
         (3, 4, "[1, 2]", "is no line of a failed file"),
         (4, 5, '{"place": 3}', "is no line of a failed file"),
+        (5, 7, None, "is no record"),
+        (6, 7, 5, "is no record"),
+        (7, 7, [], "is no record"),
+        (8, 7, {}, "is no record"),
     ]
     assert {each.kind for each in rejected} == {"ParseError"}
-    assert [each.source for each in rejected] == ["x.csv", "x.csv", "", "", ""]
+    assert [each.source for each in rejected] == [*["x.csv"] * 2, *[""] * 3, *["x.csv"] * 4]
     assert source.columns == ["id"]
-    assert sum(chunk.count for chunk in chunks) == 6
+    assert sum(chunk.count for chunk in chunks) == 10
     assert chunks[-1].columns == {"id": ["1"]}
 
 
 def test_a_file_without_a_record_that_can_be_taken_is_refused(tmp_path: Path) -> None:
-    for lines in ((), ("no JSON",)):
+    for lines in ((), ("no JSON",), (failed([]), failed({}))):
         source = written(tmp_path, *lines)
         with pytest.raises(NoRecordsError, match="failed: has no records that can be taken again"):
             _ = source.columns
