@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any
 
-from cassandra.util import OrderedMap
+from cassandra.util import OrderedMap, SortedSet
 
 from concurrent_exec.bulk.converting import Conversion, ConversionError, is_hashable
 
@@ -87,8 +87,9 @@ class Collection(Nested):
         self._of = of
 
     def _made(self, value: Any) -> Iterable[Any]:
-        # What can't be hashed stays a list, which the driver sends as well.
-        listed = list(value) if isinstance(value, AbstractSet) else _listed(value)
+        # The drivers' rows have a class of their own. What can't be hashed stays a list, which the
+        # driver sends as well.
+        listed = list(value) if isinstance(value, AbstractSet | SortedSet) else _listed(value)
         elements = self._elements(listed, self._of)
         return set(elements) if all(map(is_hashable, elements)) else list(elements)
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy
 import pytest
 from cassandra import cqltypes
-from cassandra.util import Date, Duration, OrderedMap, Time
+from cassandra.util import Date, Duration, OrderedMap, SortedSet, Time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -290,6 +290,7 @@ VALUES: list[tuple[Any, Any, Any]] = [
     ("ListType(Int32Type)", (1, 2), [1, 2]),
     ("ListType(Int32Type)", numpy.array([1, 2]), [1, 2]),
     ("SetType(Int32Type)", frozenset({1}), {1}),
+    ("SetType(Int32Type)", SortedSet([2, 1]), {1, 2}),  # as a row of the drivers has it
     ("MapType(UTF8Type, Int32Type)", [("a", 1)], {"a": 1}),
     ("TupleType(Int32Type, UTF8Type)", {"0": 1, "1": "a"}, (1, "a")),
     ("VectorType(FloatType, 2)", numpy.array([1, 2], dtype="float32"), [1.0, 2.0]),
