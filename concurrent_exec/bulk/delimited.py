@@ -101,6 +101,8 @@ class Delimited:
                     width = next((len(row) for row in batch.rows if row), 0)
                     names = _positions(width) or None
                 chunk = self._chunk(first, names or [], batch)
+                if names is None and not chunk.count:
+                    continue  # empty lines, before anything says how many columns there are
             else:
                 names = names or _positions(len(batch))
                 count = len(batch[0])
@@ -198,7 +200,7 @@ class Delimited:
         rows, places = batch.rows, batch.places
         rejected: list[Rejected] = []
         ordinals: Sequence[int] = range(first, first + len(rows))
-        if batch.suspect or set(map(len, rows)) - {len(names)}:
+        if batch.suspect or not names or set(map(len, rows)) - {len(names)}:
             rows, places, ordinals, rejected = self._sifted(first, names, batch)
         fields = zip(*rows, strict=True) if rows else ([] for _ in names)
         return Chunk(

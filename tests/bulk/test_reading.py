@@ -45,6 +45,22 @@ def test_without_a_header_columns_have_places(tmp_path: Path) -> None:
     assert records(found) == [(0, 1, "1", "a"), (1, 2, "2", "b")]
 
 
+def test_what_is_no_record_says_nothing_of_the_columns(tmp_path: Path) -> None:
+    """Though nothing else has yet, or ever does in one of several files."""
+    texts = ["\n", '1,a\n"2', "\r\r", '"3"b\n']
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.csv").write_text(text)
+    found = open_source([str(tmp_path / "*.csv")], ReadingOptions(header=False))
+    assert found.columns == 2
+    assert records(found) == [(0, 1, "1", "a")]
+    refused = [(each.ordinal, each.place, each.record) for each in rejected(found)]
+    assert refused == [(1, 2, '"2'), (2, 1, '"3"b\n')]
+    with pytest.raises(NoRecordsError, match="there are no records"):
+        _ = source(tmp_path, "x.csv", "\n\n", header=False).columns
+    with pytest.raises(InputError, match=r"can be read: .*line 1: is no CSV"):
+        _ = source(tmp_path, "x.csv", '"3"b\n', header=False).columns
+
+
 @pytest.mark.parametrize(
     ("name", "text", "options"),
     [
