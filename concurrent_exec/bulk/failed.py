@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -116,18 +117,22 @@ class FailedSource:
 
     @property
     def columns(self) -> Sequence[str] | int:
-        """The names that any record has, or how many columns the first has where it has none.
+        """The names that any record has, or how many columns they have where most have no names.
 
-        Raises NoRecordsError where no record has columns.
+        One that failed as it has too many or too few columns says nothing of the others. Raises
+        NoRecordsError where no record has columns.
         """
         names: dict[str, None] = {}
+        widths: Counter[int | None] = Counter()
         for chunk in self.chunks():
-            if chunk.columns and not chunk.named:
-                return len(chunk.columns)
-            names |= dict.fromkeys(chunk.columns)
-        if not names:
+            if chunk.columns:
+                widths[None if chunk.named else len(chunk.columns)] += chunk.count
+            if chunk.named:
+                names |= dict.fromkeys(chunk.columns)
+        if not widths:
             raise NoRecordsError(f"{self.path}: has no records that can be taken again as they are")
-        return list(names)
+        ((width, _),) = widths.most_common(1)
+        return list(names) if width is None else width
 
     @property
     def total_records(self) -> int | None:

@@ -60,6 +60,13 @@ def test_columns_are_those_that_any_record_has(tmp_path: Path) -> None:
     ]
 
 
+def test_columns_are_those_that_most_records_have(tmp_path: Path) -> None:
+    """Not those of one that failed as it has too few, though it be the first."""
+    short, pair, named = failed([1]), failed([2, "b"]), failed({"id": 3, "v": "c"})
+    assert written(tmp_path, short, pair, pair, named).columns == 2
+    assert written(tmp_path, short, named, named, pair).columns == ["id", "v"]
+
+
 def test_a_text_that_was_mended_into_a_number_is_one(tmp_path: Path) -> None:
     (chunk,) = written(tmp_path, failed({"id": 1, "v": "a"})).chunks()
     assert chunk.kind == "json"
