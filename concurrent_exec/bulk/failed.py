@@ -86,8 +86,11 @@ def _line(
 
 
 def _as_read(record: Any, kind: Kind) -> Any:
-    """Return `record` as JSON has it; a number that came as JSON stays one."""
-    return to_json(_with_numbers(record) if kind == "json" else record)
+    """Return `record` as JSON has it, to be converted again to the same values.
+
+    A number that came as JSON stays one, and a time without a zone is without one again.
+    """
+    return to_json(_with_numbers(record) if kind == "json" else record, naive_is_utc=False)
 
 
 def _with_numbers(value: Any) -> Any:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from concurrent_exec.bulk import FailedSource
+from concurrent_exec.bulk import ConvertingOptions, FailedSource
+from concurrent_exec.bulk.binding import Binding
+from concurrent_exec.bulk.failed import failed_line
 from concurrent_exec.bulk.records import NoRecordsError
+from tests.bulk.samples import bound, chunk, prepared
 
 
 def written(folder: Path, *lines: Any) -> FailedSource:
@@ -65,6 +69,25 @@ def test_columns_are_those_that_most_records_have(tmp_path: Path) -> None:
     short, pair, named = failed([1]), failed([2, "b"]), failed({"id": 3, "v": "c"})
     assert written(tmp_path, short, pair, pair, named).columns == 2
     assert written(tmp_path, short, named, named, pair).columns == ["id", "v"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("DateType", datetime(2026, 11, 27, 10, 30)),
+        ("DateType", datetime(2026, 11, 27)),
+        ("SimpleDateType", datetime(2026, 11, 27)),
+        ("MapType(DateType, DurationType)", {datetime(2026, 11, 27): timedelta(microseconds=-5)}),
+    ],
+)
+def test_moments_of_python_come_to_the_same_again(tmp_path: Path, kind: str, value: Any) -> None:
+    """In the time zone of those that have none, too."""
+    options = ConvertingOptions(time_zone="Asia/Kolkata")
+    binding = Binding(prepared(v=kind), ["v"], options=options)
+    sent = chunk("python", v=[value])
+    file = tmp_path / "failed"
+    file.write_bytes(failed_line(sent, 0, ValueError(), 1))
+    assert bound(binding, FailedSource(file)) == (binding.bind(sent)[1], [])
 
 
 def test_a_text_that_was_mended_into_a_number_is_one(tmp_path: Path) -> None:
