@@ -17,6 +17,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, Simple
 
 from concurrent_exec import (
     BatchExecutor,
+    ExecutorShutdownError,
     FailedAttempt,
     Observer,
     Results,
@@ -327,6 +328,21 @@ def test_without_linger_nothing_waits() -> None:
         given.give(row)
         wait_until_quiet(stage.executor, stage.session)
     assert stage.sizes == [1, 1, 1]
+
+
+def test_a_shutdown_between_two_sends_is_no_end_of_the_results() -> None:
+    def script(statement: Any, parameters: Any) -> Reply:
+        if parameters == (3,):
+            executor.shutdown(wait=False, cancel_futures=True)
+        return Reply(at_once=True)
+
+    session = ScriptedSession(script)
+    executor = BatchExecutor(session)
+    results = executor.map("q", [(number,) for number in range(10)])
+    assert [next(results).success for _ in range(4)] == [True] * 4
+    with pytest.raises(ExecutorShutdownError, match="before all of the 10 statements"):
+        next(results)
+    assert session.sent == 4
 
 
 def test_a_stop_reaches_what_waits() -> None:

@@ -912,6 +912,20 @@ def test_what_is_recalled_after_an_attempt_settles_with_its_last_error() -> None
     assert (failed.result_or_exc, failed.attempts) == (error, 1)
 
 
+def test_what_a_shutdown_recalls_is_told() -> None:
+    """Else the results would end before it, as if that had been all."""
+    world = World(2)
+    jobs = world.take()
+    world.locked(world.run.cancel)
+    world.locked(world.run.cut_off)
+    assert world.run.error is None  # all may have been sent
+    assert recalled(world, jobs[1])
+    assert isinstance(world.run.error, ExecutorShutdownError)
+    jobs[0].succeed("a")
+    assert world.over
+    assert world.counts() == counted(pulled=2, started=1, succeeded=1)
+
+
 def test_what_the_deadline_overtakes_is_recalled() -> None:
     world = World(1, deadline=5.0)
     (job,) = world.take()

@@ -276,6 +276,12 @@ class Run(Work):
             else:
                 self.started -= 1
                 self._in_flight -= 1
+                if not self.closed and self.failure is None and self.error is None:
+                    # `cancel` saw nothing that was left to be sent.
+                    self.error = ExecutorShutdownError(
+                        f"the executor was shut down before all of the {self.pulled} statements "
+                        "that had been pulled were sent"
+                    )
                 told = self._progress()
             self.gate.give_back()
         del discarded  # outside the lock: the statements are the user's objects
