@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent_exec.bulk.arrow import arrow
 from concurrent_exec.bulk.errors import BulkError
 from concurrent_exec.bulk.outputs import DELIMITED, STANDARD_OUTPUT, format_of
 from concurrent_exec.bulk.settings import BulkOptions, path_of
@@ -11,7 +12,8 @@ _OF_OUTPUT = ("output_format", "with_keys", "guard_formulas")
 
 def check_together(options: BulkOptions, *, brings_rows: bool) -> None:
     """Raise ValueError naming an option that contradicts another or would do nothing beside it,
-    BulkError where the output's name does not say its format.
+    BulkError where the output's name does not say its format, MissingPackageError where what
+    writes it is not installed.
 
     brings_rows: whether the statement brings any. Where it brings none, BulkError is raised for an
         output, and for a file of what was not found.
@@ -44,6 +46,8 @@ def _check_output(options: BulkOptions) -> None:
         raise ValueError(f"guard_formulas is of CSV and TSV, and the output is {output_format}")
     if output_format == "parquet" and str(output) == STANDARD_OUTPUT:
         raise ValueError("the output can't be Parquet on standard output: give it a file")
+    if output_format == "parquet":
+        arrow("an output of Parquet")  # before anything is written
 
 
 def _check_resuming(options: BulkOptions) -> None:

@@ -90,6 +90,7 @@ def run(
     logging.getLogger("cassandra").addHandler(logging.NullHandler())
     with _refusing():
         check_together(given)
+        _check_statement(statement)
         for path in given.latency:
             check_latencies(path)
         source, options = _input(files, given)
@@ -124,6 +125,12 @@ def _refusing() -> Iterator[None]:
         yield
     except (BulkError, InputError, TypeError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+def _check_statement(statement: str | None) -> None:
+    """Raise Refused for a word, which is no statement: a file before it, or quotes forgotten."""
+    if statement is not None and len(statement.split()) == 1:
+        raise Refused(f"the statement comes first, in quotes, then files: {statement!r} is none")
 
 
 def _input(files: tuple[str, ...], given: Given) -> tuple[Source, BulkOptions]:
@@ -257,6 +264,7 @@ def _write_json(report: Report, path: Path, histogram: Any) -> None:
 def _lines(report: Report, context: click.Context) -> Iterator[str]:
     done = "would be sent" if report.dry_run else "done"
     records = "1 record" if report.records == 1 else f"{report.records:,} records"
+    rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
     parts = [f"{records}: {report.succeeded:,} {done}"]
     if report.failed:
         parts.append(f"{report.failed:,} failed")
@@ -269,9 +277,9 @@ def _lines(report: Report, context: click.Context) -> Iterator[str]:
     yield f"{', '.join(parts)}; in {duration(report.seconds)} ({report.per_second:,.0f}/s)"
     if report.output is not None and not report.dry_run:
         output = "standard output" if str(report.output) == "-" else report.output
-        yield f"{report.rows:,} rows in {output}"
+        yield f"{rows} in {output}"
     elif report.rows:
-        yield f"{report.rows:,} rows, which are kept nowhere: give an --output"
+        yield f"{rows}, which are kept nowhere: give an --output"
     for example in report.examples:
         yield f"  {example}"
     if report.failed_file is not None and not report.dry_run:

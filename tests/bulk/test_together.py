@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from concurrent_exec.bulk import (
     open_source,
     run,
 )
+from concurrent_exec.bulk.arrow import MissingPackageError
 from concurrent_exec.cli import main
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.bulk.samples import brings
@@ -171,6 +173,23 @@ def test_a_dry_run_is_stopped() -> None:
     assert 0 < report.records < 10_000
 
 
+def test_what_writes_parquet_is_looked_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when a checkpoint is there already, which says that a run has stopped."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    session = answering()
+    with pytest.raises(MissingPackageError, match="an output of Parquet needs the package pyarrow"):
+        BulkRun(
+            session,
+            read_of(session),
+            RECORDS,
+            output=tmp_path / "out.parquet",
+            checkpoint=tmp_path / "checkpoint",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- the command ----
 
 
@@ -202,6 +221,32 @@ def test_options_of_the_command(
     assert (out, len(err.splitlines())) == ("", 1), err
     assert said in err
     assert [path.name for path in tmp_path.iterdir()] == ["ids.csv"]
+
+
+@pytest.mark.parametrize("arguments", [["ids.csv", "SELECT v FROM t"], ["SELECT", "v", "ids.csv"]])
+def test_a_word_is_no_statement(
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file before the statement, or a statement without its quotes."""
+    monkeypatch.chdir(tmp_path)
+    Path("ids.csv").write_text("id\n1\n")
+    assert main(["run", *arguments]) == 2
+    said = f"the statement comes first, in quotes, then files: {arguments[0]!r} is none"
+    assert said in capsys.readouterr().err
+
+
+def test_what_draws_is_looked_for_at_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("concurrent_exec.cli.latencies.find_spec", lambda name: None)
+    Path("ids.csv").write_text("id\n1\n")
+    statement = "SELECT v FROM t WHERE id = :id"
+    assert main(["run", statement, "ids.csv", "--latency", "x.svg"]) == 2
+    assert "x.svg needs the package matplotlib: pip install" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
