@@ -47,9 +47,14 @@ def cassandra() -> None:
 
 
 @cassandra.command()
-@click.option("--nodes", type=click.IntRange(min=1), help="How many nodes. [default: 1]")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="The port of CQL, on each node. [default: 9042]"
+    "--nodes", metavar="N", type=click.IntRange(min=1), help="How many nodes. [default: 1]"
+)
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(1, 65535),
+    help="The port of CQL, on each node. [default: 9042]",
 )
 @click.option(
     "--first-address",

@@ -61,10 +61,20 @@ def _levels(
     "the speed]",
 )
 @click.option(
-    "--statements", type=_POSITIVE, default=10_000, show_default=True, help="How many at a time."
+    "--statements",
+    metavar="N",
+    type=_POSITIVE,
+    default=10_000,
+    show_default=True,
+    help="How many at a time.",
 )
 @click.option(
-    "--rounds", type=_POSITIVE, default=3, show_default=True, help="How often to measure each."
+    "--rounds",
+    metavar="N",
+    type=_POSITIVE,
+    default=3,
+    show_default=True,
+    help="How often to measure each.",
 )
 @click.option(
     "--assume-idempotent",

@@ -31,7 +31,7 @@ EXPECTED = (
 )
 
 _ELSEWHERE = (
-    ". Where the cluster is say --contact-points or CONCURRENT_EXEC_CONTACT_POINTS; "
+    ". --contact-points or CONCURRENT_EXEC_CONTACT_POINTS say where the cluster is; "
     "`concurrent-exec cassandra start` starts one here"
 )
 
