@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol
@@ -38,16 +39,21 @@ _READERS: Mapping[Format, Callable[[File, ReadingOptions], Reader]] = {
 }
 
 
-def open_source(paths: Sequence[str], options: ReadingOptions | None = None) -> Source:
+def open_source(
+    paths: Sequence[str | os.PathLike[str]], options: ReadingOptions | None = None
+) -> Source:
     """Return the records of the files at `paths`, in this order, as one input.
 
     A path may be a pattern, such as `data/*.csv`, for all files that it fits, by name, or "-" for
     standard input. Files that are compressed with gzip or zstd are known by what is in them.
 
     Raises InputError where a file is not there or can't be read, or does not tell what it is,
-    ValueError naming an option that says nothing of what the files are.
+    ValueError naming an option that says nothing of what the files are, TypeError where `paths` is
+    a single one.
     """
-    return Files(paths, options or ReadingOptions())
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"paths must be a list, such as [{os.fspath(paths)!r}], not a single one")
+    return Files([os.fspath(path) for path in paths], options or ReadingOptions())
 
 
 class Files(Input):

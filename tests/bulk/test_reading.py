@@ -450,6 +450,17 @@ def test_standard_input_is_looked_into(data: bytes) -> None:
     assert done.stdout.decode() == "['a'] [[['1']]] None\n", done.stderr
 
 
+def test_a_path_may_be_an_object(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    assert open_source([tmp_path / "a.csv"]).columns == ["a"]
+
+
+@pytest.mark.parametrize("path", ["a.csv", Path("a.csv")])
+def test_a_single_path_is_no_list_of_them(path: Any) -> None:
+    with pytest.raises(TypeError, match=r"paths must be a list, such as \['a.csv'\]"):
+        open_source(path)
+
+
 def test_standard_input_twice_is_refused() -> None:
     with pytest.raises(InputError, match="standard input can be read only once"):
         open_source(["-", "-"])
