@@ -79,12 +79,12 @@ def test_json_of_another_type_is_refused(tmp_path: Path, kind: str, text: str, n
         ("x.csv", "id,name\n1,a\n2,b,c\n", ", line 3: has 3 fields, not 2$"),
         ("x.csv", 'id,name\n1,"a\nb"\nx,c\n', ", line 4, id: must be of type int$"),
         ("x.csv", 'id,name\n1,"a', ", line 2: is no CSV: "),
-        ("x.csv", b"id,name\n1,\xff\n", ", line 2: can't be decoded$"),
+        ("x.csv", b"id,name\n1,\xff\n", ", line 2: can't be decoded as utf-8$"),
         ("x.jsonl", "[1, null]\n{", ", line 2: is no JSON$"),
         ("x.jsonl", "[1, null]\n5", ", line 2: must be an object or an array$"),
         ("x.jsonl", "[1]", ": the records have 1 columns and no names, the statement has 2 "),
         ("x.jsonl", '{"id": 1}', ": no column for the marker 'name': there are id; "),
-        ("x.jsonl", b'[1, null]\n[1, "\xff"]', ", line 2: can't be decoded$"),
+        ("x.jsonl", b'[1, null]\n[1, "\xff"]', ", line 2: can't be decoded as utf-8$"),
     ],
 )
 def test_wrong_files_are_refused_with_the_place(

@@ -39,6 +39,7 @@ class Delimited:
     def __init__(self, file: File, options: ReadingOptions, delimiter: str = ",") -> None:
         self._path = file.path
         self._delimiter = options.delimiter or delimiter
+        self._encoding = options.encoding
         # What may have a delimiter or a line's end after it that is none.
         self._marks = [mark for mark in (options.quote, options.escape) if mark]
         self._unread = blocks(file, options.encoding, "")
@@ -82,7 +83,9 @@ class Delimited:
             what = batch.failed.popitem()[1][1]
             raise InputError(f"{self._path}, line {place}: is no header: {what}")
         if not is_clean("".join(names)):
-            raise InputError(f"{self._path}, line {place}: the header can't be decoded")
+            raise InputError(
+                f"{self._path}, line {place}: the header can't be decoded as {self._encoding}"
+            )
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise InputError(f"{self._path}, line {place}: two columns are called {twice[0]!r}")
@@ -233,7 +236,7 @@ class Delimited:
             elif not row:
                 continue
             elif batch.suspect and not is_clean("".join(row)):
-                message = "can't be decoded"
+                message = f"can't be decoded as {self._encoding}"
             elif len(row) != len(names):
                 message = f"has {len(row)} fields, not {len(names)}"
             if message is None:

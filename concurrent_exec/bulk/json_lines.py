@@ -26,6 +26,7 @@ class JsonLines:
 
     def __init__(self, file: File, options: ReadingOptions) -> None:
         self._path = file.path
+        self._encoding = options.encoding
         self._blocks = blocks(file, options.encoding, "\n")
         # A decimal must not lose digits on its way.
         self._decoder = json.JSONDecoder(parse_float=Decimal)
@@ -82,7 +83,7 @@ class JsonLines:
                 if not isinstance(record, dict | list):
                     message = "must be an object or an array"
             if not is_clean(text):
-                message = "can't be decoded"
+                message = f"can't be decoded as {self._encoding}"
             if message is None:
                 read.append((ordinal, place, record))
             else:

@@ -152,7 +152,7 @@ def test_records_that_are_none_are_told_apart_and_the_others_go_on(tmp_path: Pat
         f"{path}, line 3: has 1 fields, not 2",
         f"{path}, line 4: is no CSV: ',' expected after '\"'",
         f"{path}, line 5: has 3 fields, not 2",
-        f"{path}, line 6: can't be decoded",
+        f"{path}, line 6: can't be decoded as utf-8",
     ]
     assert {(each.source, each.kind) for each in rejected(found)} == {(path, "ParseError")}
 
@@ -219,7 +219,7 @@ def test_a_line_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.M
         ("\n\n", ": is empty, and should begin with a header$"),
         ("a,b,a\n1,2,3\n", ", line 1: two columns are called 'a'$"),
         ('a,"b"c\n', ", line 1: is no header: "),
-        (b"a,\xff\n", ", line 1: the header can't be decoded$"),
+        (b"a,\xff\n", ", line 1: the header can't be decoded as utf-8$"),
     ],
 )
 def test_headers_that_are_none(tmp_path: Path, data: str | bytes, said: str) -> None:
@@ -277,7 +277,7 @@ def test_lines_that_are_no_json_are_told_apart(tmp_path: Path) -> None:
         f"{path}, line 2: is no JSON",
         f"{path}, line 3: must be an object or an array",
         f"{path}, line 4: must be an object or an array",
-        f"{path}, line 5: can't be decoded",
+        f"{path}, line 5: can't be decoded as utf-8",
         f"{path}, line 6: is no JSON",
     ]
     assert rejected(found)[0].record == '{"a": '
