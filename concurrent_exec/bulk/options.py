@@ -87,7 +87,7 @@ class ConvertingOptions:
     time_zone: str = "UTC"
     """Of timestamps that name none, as the IANA database has it, such as "Europe/Berlin"."""
     blob: BlobFormat = "hex"
-    """How a blob is written: "hex", with or without 0x before it, or "base64"."""
+    """How a blob is written: "hex", as 0x and hexadecimal digits, or "base64"."""
 
     def __post_init__(self) -> None:
         for name in ("nulls", "true", "false"):
