@@ -369,7 +369,10 @@ class Empty:
         Empty.left += 1
 
 
-def test_what_connect_has_opened_is_let_go_where_it_gives_no_session() -> None:
+def test_what_connect_has_opened_is_let_go_where_it_gives_no_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Empty, "left", 0)
     wrong: Any = Empty
     executor: ProcessExecutor[Any]
     with ProcessExecutor(wrong, pool=Threads) as executor:
