@@ -517,9 +517,14 @@ def test_a_worker_lets_the_session_go_that_it_was_given() -> None:
     assert not lent.ended
 
 
-@pytest.mark.parametrize("made", [None, "a session", nullcontext(3)])
-def test_what_connect_returns_that_is_no_session_is_refused(made: Any) -> None:
-    with ExitStack() as cleanups, pytest.raises(TypeError, match="connect must return a driver's"):
+@pytest.mark.parametrize(
+    ("made", "kind"), [(None, "NoneType"), ("a session", "str"), (nullcontext(3), "int")]
+)
+def test_what_connect_returns_that_is_no_session_is_refused(made: Any, kind: str) -> None:
+    said = (
+        f"^connect must return a driver's session, or a context manager that gives one, not {kind}$"
+    )
+    with ExitStack() as cleanups, pytest.raises(TypeError, match=said):
         open_session(lambda: made, cleanups)
 
 
