@@ -278,10 +278,7 @@ class Run(Work):
                 self._in_flight -= 1
                 if not self.closed and self.failure is None and self.error is None:
                     # `cancel` saw nothing that was left to be sent.
-                    self.error = ExecutorShutdownError(
-                        f"the executor was shut down before all of the {self.pulled} statements "
-                        "that had been pulled were sent"
-                    )
+                    self.error = _shut_down_before(f"all of the {self.pulled}")
                 told = self._progress()
             self.gate.give_back()
         del discarded  # outside the lock: the statements are the user's objects
@@ -568,12 +565,7 @@ class Run(Work):
         """Stop for a shutdown; return what to drop, as `stop` does. Lock held."""
         if not self.queued():
             return self.stop()
-        return self._end_with(
-            ExecutorShutdownError(
-                f"the executor was shut down before {self.queued()} of {self.pulled} statements "
-                "that had been pulled were sent"
-            )
-        )
+        return self._end_with(_shut_down_before(f"{self.queued()} of {self.pulled}"))
 
     def cut_off(self) -> Callable[[], object] | None:
         """Let nothing more be pulled; what is pulled is still sent.
@@ -713,3 +705,9 @@ def _unless_gone(method: WeakMethod[Callable[[], None]]) -> Callable[[], None]:
             alive()
 
     return call
+
+
+def _shut_down_before(which: str) -> ExecutorShutdownError:
+    return ExecutorShutdownError(
+        f"the executor was shut down before {which} statements that had been pulled were sent"
+    )
