@@ -27,6 +27,14 @@ from tests.bulk.samples import brings
 RECORDS = [{"id": 1}]
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, in which there is an ids.csv and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    Path("ids.csv").write_text("id\n1\n")
+    return tmp_path
+
+
 def answering() -> ScriptedSession:
     return ScriptedSession(lambda *_: Reply(rows=[("x",)], at_once=True))
 
@@ -207,43 +215,30 @@ def test_what_writes_parquet_is_looked_for_at_once(
     ],
 )
 def test_options_of_the_command(
-    arguments: list[str],
-    said: str,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], here: Path
 ) -> None:
     """In one line, and before anybody connects."""
-    monkeypatch.chdir(tmp_path)
-    Path("ids.csv").write_text("id\n1\n")
     assert main(["run", "SELECT v FROM t WHERE id = :id", "ids.csv", *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1), err
     assert said in err
-    assert [path.name for path in tmp_path.iterdir()] == ["ids.csv"]
+    assert [path.name for path in here.iterdir()] == ["ids.csv"]
 
 
 @pytest.mark.parametrize("arguments", [["ids.csv", "SELECT v FROM t"], ["SELECT", "v", "ids.csv"]])
-def test_a_word_is_no_statement(
-    arguments: list[str],
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.usefixtures("here")
+def test_a_word_is_no_statement(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A file before the statement, or a statement without its quotes."""
-    monkeypatch.chdir(tmp_path)
-    Path("ids.csv").write_text("id\n1\n")
     assert main(["run", *arguments]) == 2
     said = f"the statement comes first, in quotes, then files: {arguments[0]!r} is none"
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("here")
 def test_what_draws_is_looked_for_at_once(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("concurrent_exec.cli.latencies.find_spec", lambda name: None)
-    Path("ids.csv").write_text("id\n1\n")
     statement = "SELECT v FROM t WHERE id = :id"
     assert main(["run", statement, "ids.csv", "--latency", "x.svg"]) == 2
     assert "x.svg needs the package matplotlib: pip install" in capsys.readouterr().err
