@@ -34,6 +34,7 @@ SUITE = [
 ]
 DIRECT_SUITE = [
     "tests/direct/test_routes.py",
+    "tests/direct/test_pages.py",
     "tests/direct/test_fitting.py",
     "tests/direct/test_handing_over.py",
     "tests/direct/test_alone_and_in_batches.py",
@@ -43,6 +44,7 @@ DIRECT_SUITE = [
 """For what is in `drivers/direct`."""
 OTHER_SUITES = {
     "drivers/direct/": DIRECT_SUITE,
+    "drivers/pages.py": DIRECT_SUITE,
     "aio/": ["tests/test_aio.py"],
     "run/watch.py": ["tests/test_observers.py"],
     "observers/": ["tests/test_shipped_observers.py"],
@@ -548,9 +550,33 @@ FAULTS = [
     ),
     Fault(
         "the server's warnings are forgotten",
-        "drivers/direct/wire.py",
+        "drivers/direct/results.py",
         "factory, warnings=response.warnings)",
         "factory)",
+    ),
+    Fault(
+        "what is behind the rows of a page is taken for the next one's",
+        "drivers/pages.py",
+        "return rows if at == end else None",
+        "return rows",
+    ),
+    Fault(
+        "a page of other columns is decoded with the rest",
+        "drivers/pages.py",
+        "if at > end or not body.startswith(head):",
+        "if at > end:",
+    ),
+    Fault(
+        "the rows of a page go to the statement before",
+        "drivers/direct/results.py",
+        "        at += count\n",
+        "        at += count - 1\n",
+    ),
+    Fault(
+        "a connection that brought what can't be decoded is kept",
+        "drivers/direct/wire.py",
+        "connection.defunct(exc)  # as the driver does",
+        "pass",
     ),
     Fault(
         "a key beyond the last token is not the first one's",

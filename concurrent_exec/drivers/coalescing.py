@@ -19,6 +19,7 @@ from cassandra.connection import (
 )
 
 from concurrent_exec.drivers.frames import FrameReader, MalformedFrameError
+from concurrent_exec.drivers.pages import is_page
 
 try:
     from cassandra.io import libevreactor
@@ -183,13 +184,19 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
         reading = self._reading
         reading.thread = get_ident()
         voids: list[int] = []
+        pages: list[tuple[int, bytes]] = []
         try:
             for version, flags, stream, opcode, body in self._frames.frames(data):
-                if body == VOID_BODY and opcode == RESULT and not flags:
+                if flags or opcode != RESULT:
+                    self.process_msg(_Frame(version, flags, stream, opcode, 0, len(body)), body)
+                elif body == VOID_BODY:
                     voids.append(stream)
+                elif is_page(body):
+                    pages.append((stream, body))
                 else:
                     self.process_msg(_Frame(version, flags, stream, opcode, 0, len(body)), body)
             self._take_voids(voids)
+            self._take_pages(pages)
         except CrcException as exc:
             self.defunct(CrcMismatchException(str(exc), self.endpoint))
         except MalformedFrameError as exc:
@@ -200,23 +207,44 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
     def _take_voids(self, streams: list[int]) -> None:
         """Take answers that say no more than "done"."""
         together: dict[Any, list[Any]] = {}
-        others: list[int] = []
+        for stream, request in zip(streams, self._release(streams), strict=True):
+            if request is None:
+                self._process_result(stream, VOID_BODY)
+            else:
+                together.setdefault(request.wire, []).append(request)
+        for wire, requests in together.items():
+            wire.done(requests)
+
+    def _take_pages(self, pages: list[tuple[int, bytes]]) -> None:
+        """Take answers that are a page of rows, with their bodies."""
+        together: dict[Any, list[tuple[Any, bytes]]] = {}
+        requests = self._release([stream for stream, _ in pages])
+        for (stream, body), request in zip(pages, requests, strict=True):
+            if request is None:
+                self._process_result(stream, body)
+            else:
+                together.setdefault(request.wire, []).append((request, body))
+        for wire, answers in together.items():
+            wire.paged(answers)
+
+    def _release(self, streams: list[int]) -> list[Any]:
+        """Free these streams, and return the request of each; None where it is not a wire's."""
+        requests: list[Any] = []
         with self.lock:
             waiting, free = self._requests, self.request_ids
             for stream in streams:
-                callback = waiting[stream][0] if stream in waiting else None
-                wire = getattr(callback, "wire", None)
-                if wire is None:
-                    others.append(stream)
-                else:
+                request = waiting[stream][0] if stream in waiting else None
+                if hasattr(request, "wire"):
                     del waiting[stream]
                     free.append(stream)
-                    together.setdefault(wire, []).append(callback)
-        for wire, callbacks in together.items():
-            wire.done(callbacks)
-        for stream in others:
-            header = _Frame(self.protocol_version, 0, stream, RESULT, 0, len(VOID_BODY))
-            self.process_msg(header, VOID_BODY)
+                    requests.append(request)
+                else:
+                    requests.append(None)
+        return requests
+
+    def _process_result(self, stream: int, body: bytes) -> None:
+        header = _Frame(self.protocol_version, 0, stream, RESULT, 0, len(body))
+        self.process_msg(header, body)
 
 
 def _waits(error: OSError) -> bool:

@@ -9,6 +9,7 @@ as they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from cassandra import ConsistencyLevel
@@ -206,3 +207,11 @@ def rows_result(
     """
     received = _Received.of_rows(names, types, host, row_factory, query, payload, warnings)
     return ResultSet(received, rows)
+
+
+def rows_results(
+    names: Any, types: Any, pages: Iterable[Any], host: Any, row_factory: Any
+) -> list[Any]:
+    """Return a `rows_result` for each of `pages`, and None for None; they share all but rows."""
+    received = _Received.of_rows(names, types, host, row_factory)
+    return [None if rows is None else ResultSet(received, rows) for rows in pages]

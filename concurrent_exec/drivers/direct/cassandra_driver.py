@@ -19,6 +19,7 @@ from concurrent_exec.drivers.direct.driver import (
     profile_of,
 )
 from concurrent_exec.drivers.direct.plan import COMPRESSED, Terms
+from concurrent_exec.drivers.pages import is_page
 
 _decode_message = ProtocolHandler.decode_message
 
@@ -84,11 +85,18 @@ class CassandraDriver:
     ) -> Any:
         if flags & COMPRESSED and version < 5:  # with v5 segments are compressed, and no frames
             body, flags = decompressor(body), flags ^ COMPRESSED
-        if body == VOID_BODY and opcode == RESULT and not flags:
-            return VOID
+        if opcode == RESULT and not flags:
+            if body == VOID_BODY:
+                return VOID
+            if is_page(body):
+                return body
         return _decode_message(
             version, user_types, stream, flags, opcode, body, decompressor, result_metadata
         )
+
+    def decode_body(self, connection: Any, body: bytes, result_metadata: Any) -> Any:
+        version, types = connection.protocol_version, connection.user_type_map
+        return _decode_message(version, types, 0, 0, RESULT, body, None, result_metadata)
 
     def is_plain_rows(self, response: Any) -> bool:
         return is_plain_rows(response)

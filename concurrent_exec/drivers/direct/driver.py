@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Hashable
 from typing import Any, NamedTuple, Protocol
 
@@ -82,7 +83,13 @@ class Driver(Protocol):
         """Return the frame that the driver would send, uncompressed."""
 
     def decode(self, *frame: Any) -> Any:
-        """Decode an answer as the driver does, but at once to `VOID` where that is all it says."""
+        """Decode an answer as the driver does, but for two kinds of plain ones.
+
+        One that only says "done" is `VOID`; of a page of rows the body is left as it is.
+        """
+
+    def decode_body(self, connection: Any, body: bytes, result_metadata: Any) -> Any:
+        """Decode the body of a RESULT message without flags, as the driver does."""
 
     def is_plain_rows(self, response: Any) -> bool:
         """Say whether an answer is one page of rows, without anything else in it."""
@@ -144,6 +151,17 @@ def execute_message(terms: Terms, values: list[Any], timestamp: int | None) -> A
         skip_meta=bool(terms.result_metadata.it),
         result_metadata_id=terms.result_metadata_id,
     )
+
+
+def columns_of(body: bytes, user_types: Any, result_metadata: Any) -> tuple[bytes, int]:
+    """Return what is in front of the number of rows in a page's body, and how many columns it has.
+
+    Raises what the driver raises where it can't read that.
+    """
+    to_read = io.BytesIO(body)
+    message = ResultMessage(int.from_bytes(to_read.read(4)))
+    message.recv_results_metadata(to_read, user_types)
+    return body[: to_read.tell()], len(message.column_metadata or result_metadata)
 
 
 def is_plain_rows(response: Any) -> bool:

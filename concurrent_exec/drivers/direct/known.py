@@ -12,7 +12,7 @@ import cassandra
 from cassandra.cluster import ResponseFuture, Session
 from cassandra.connection import Connection
 from cassandra.pool import HostConnection
-from cassandra.protocol import ProtocolHandler
+from cassandra.protocol import ProtocolHandler, ResultMessage
 from cassandra.timestamps import MonotonicTimestampGenerator
 
 from concurrent_exec.model import UnknownDriverError
@@ -44,6 +44,7 @@ _SIGNATURES: tuple[tuple[Callable[..., Any], str], ...] = (
         ProtocolHandler.encode_message,
         "msg stream_id protocol_version compressor allow_beta_protocol_version",
     ),
+    (ResultMessage.recv_results_metadata, "f user_type_map"),
 )
 """Functions of the driver, and the first parameters of theirs that we rely on."""
 
@@ -69,6 +70,7 @@ _OF_CONNECTIONS = (
     "_requests",
     "_socket_writable",
     "compressor",
+    "defunct",
     "in_flight",
     "is_closed",
     "is_defunct",
@@ -80,6 +82,7 @@ _OF_CONNECTIONS = (
     "protocol_version",
     "push",
     "request_ids",
+    "user_type_map",
 )
 _OF_POOLS = ("_stream_available_condition", "host", "is_shutdown")
 

@@ -68,6 +68,7 @@ class Framed(ABC):
 
     __slots__ = (
         "_fits",
+        "columns",
         "flags",
         "result_metadata",
         "row_factory",
@@ -86,6 +87,8 @@ class Framed(ABC):
         self.flags = BETA if terms.beta else 0
         self.row_factory = terms.row_factory
         self.result_metadata = result_metadata
+        self.columns: tuple[bytes, int] | None = None
+        """What a page of its rows began with, up to their number, and how many columns it had."""
         self._fits: dict[Hashable, bool] = {}
 
     @abstractmethod

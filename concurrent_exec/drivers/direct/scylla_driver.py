@@ -23,6 +23,7 @@ from concurrent_exec.drivers.direct.driver import (
 )
 from concurrent_exec.drivers.direct.known import takes
 from concurrent_exec.drivers.direct.plan import COMPRESSED, Terms
+from concurrent_exec.drivers.pages import is_page
 
 _decode_message = ProtocolHandler.decode_message
 _FEATURES_ARE_ENCODED = takes(ProtocolHandler.encode_message, "protocol_features")
@@ -107,8 +108,11 @@ class ScyllaDriver:
     ) -> Any:
         if flags & COMPRESSED and version < 5:  # with v5 segments are compressed, and no frames
             body, flags = decompressor(body), flags ^ COMPRESSED
-        if body == VOID_BODY and opcode == RESULT and not flags:
-            return VOID
+        if opcode == RESULT and not flags:
+            if body == VOID_BODY:
+                return VOID
+            if is_page(body):
+                return body
         return _decode_message(
             version,
             features,
@@ -119,6 +123,12 @@ class ScyllaDriver:
             body,
             decompressor,
             result_metadata,
+        )
+
+    def decode_body(self, connection: Any, body: bytes, result_metadata: Any) -> Any:
+        version, types = connection.protocol_version, connection.user_type_map
+        return _decode_message(
+            version, connection.features, types, 0, 0, RESULT, body, None, result_metadata
         )
 
     def is_plain_rows(self, response: Any) -> bool:

@@ -17,18 +17,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
-from cassandra.query import named_tuple_factory
 
 from concurrent_exec.drivers.direct import connections
 from concurrent_exec.drivers.direct.answers import OnAnswers
-from concurrent_exec.drivers.direct.driver import VOID, Driver, is_warned_void
+from concurrent_exec.drivers.direct.driver import VOID, Driver
 from concurrent_exec.drivers.direct.go import Go, Planner, Target, alike
 from concurrent_exec.drivers.direct.outgoing import SessionOutgoing
+from concurrent_exec.drivers.direct.plan import Framed
 from concurrent_exec.drivers.direct.request import Request
+from concurrent_exec.drivers.direct.results import page_results, plain_result
 from concurrent_exec.drivers.direct.stamps import next_timestamps
 from concurrent_exec.drivers.direct.sweeper import Sweeper
-from concurrent_exec.drivers.requests import named_tuples
-from concurrent_exec.drivers.results import result_set, rows_result, void_result
+from concurrent_exec.drivers.results import result_set, void_result
 from concurrent_exec.drivers.writes import Writes
 from concurrent_exec.model import Clock
 from concurrent_exec.run import Job
@@ -165,6 +165,13 @@ class SessionWire:
             self._woken = True
             self._call_after_read(self.take_in)
 
+    def paged(self, answers: Sequence[tuple[Request, bytes]]) -> None:
+        """Take the answers to requests that are a page of rows each, and came in one read."""
+        self._answers.extend([answer for answer in answers if self._claim(answer[0])])
+        if not self._woken:
+            self._woken = True
+            self._call_after_read(self.take_in)
+
     def done(self, requests: Sequence[Request]) -> None:
         """Take the answers to `requests` that say no more than "done", and came in one read."""
         self._done.extend(filter(self._claim, requests))
@@ -183,14 +190,7 @@ class SessionWire:
     def _take_in(self) -> None:
         settled: list[tuple[Any, Any]] = []
         streams: dict[Target, int] = {}
-        for request, response in _drain(self._answers):
-            if response is VOID:
-                self._done.append(request)
-                continue
-            result = self._result(request, response)
-            if result is None:
-                self._hand_over(request, response)
-                continue
+        for request, result in self._results():
             settled.append((request.message, result))
             streams[request.target] = streams.get(request.target, 0) + 1
         for request in _drain(self._done):
@@ -203,22 +203,41 @@ class SessionWire:
         if self._closing:
             self.close()
 
-    def _result(self, request: Request, response: Any) -> Any:
-        """The result of an answer with rows or warnings and nothing else, or None for others."""
-        factory = request.plan.row_factory
-        if is_warned_void(response):
-            host = request.target.host
-            return rows_result(None, None, None, host, factory, warnings=response.warnings)
-        if not self._driver.is_plain_rows(response):
-            return None
+    def _results(self) -> Iterator[tuple[Request, Any]]:
+        """Yield what has been answered with rows; the driver is given what is not plain."""
+        pages: dict[tuple[Framed, Target], list[tuple[Request, bytes]]] = {}
+        for request, response in _drain(self._answers):
+            if response is VOID:
+                self._done.append(request)
+            elif type(response) is bytes:
+                together = pages.setdefault((request.plan, request.target), [])
+                together.append((request, response))
+            else:
+                yield from self._result(request, response)
+        for (plan, target), answers in pages.items():
+            results = page_results(self._driver, plan, target, [body for _, body in answers])
+            for (request, body), result in zip(answers, results, strict=True):
+                if result is not None:
+                    yield request, result
+                else:
+                    yield from self._result_of_page(request, body)
+
+    def _result(self, request: Request, response: Any) -> Iterator[tuple[Request, Any]]:
+        result = plain_result(self._driver, request.plan, request.target.host, response)
+        if result is None:
+            self._hand_over(request, response)
+        else:
+            yield request, result
+
+    def _result_of_page(self, request: Request, body: bytes) -> Iterator[tuple[Request, Any]]:
+        connection = request.target.connection
         try:
-            make = named_tuples if factory is named_tuple_factory else factory
-            rows = make(response.column_names, response.parsed_rows)
-        except Exception:
-            return None
-        return rows_result(
-            response.column_names, response.column_types, rows, request.target.host, factory
-        )
+            response = self._driver.decode_body(connection, body, request.plan.result_metadata)
+        except Exception as exc:
+            self._hand_over(request, exc)
+            connection.defunct(exc)  # as the driver does
+        else:
+            yield from self._result(request, response)
 
     # ---- what goes on in the driver ----
 
