@@ -92,7 +92,7 @@ def alone(body: bytes) -> Any:
     return message.column_names, message.parsed_rows
 
 
-def between_others(form: Any) -> Any:
+def between_others(form: Any) -> example:
     row: list[Row] = [(1, "x")]
     return example(pages=[(with_columns, row), (form, row), (with_columns, row)])
 
