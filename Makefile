@@ -105,7 +105,7 @@ perf: check-tools check-go $(PERFS) ## measure the ways beside each other, draw 
 	.venv/cassandra/bin/python -m perf.report $(PERF_ARGS)
 
 $(PERFS): perf-%: .venv/%/complete
-	for script in strategies memory growth hotspots heartbeat service converting loaders processes scheduling; do \
+	for script in goals strategies memory growth hotspots heartbeat service converting loaders processes scheduling; do \
 		.venv/$*/bin/python -m perf.$$script $(PERF_ARGS) || exit 1; \
 	done
 

@@ -283,7 +283,7 @@ def full_tables(strategies: Documents) -> Iterator[str]:
             yield table(["way", *(f"{kind}, {size} B" for kind, size in kinds)], lines) + "\n"
 
 
-def goals(strategies: Documents, memory: Documents) -> str:
+def goals(measured: Documents, memory: Documents) -> str:
     """What was asked for beside what was measured, on the void server unless it says otherwise."""
     lines = []
 
@@ -298,19 +298,19 @@ def goals(strategies: Documents, memory: Documents) -> str:
     ) -> None:
         other = "" if scylla is None else f" (scylla-driver {scylla:g})"
         cells = [text, f"at {'least' if least else 'most'} {bound:g}{unit}{other}"]
-        for driver in strategies:
-            measured = value(driver)
+        for driver in measured:
+            found = value(driver)
             own = scylla if scylla is not None and driver == "scylla-driver" else bound
-            if measured is None:
+            if found is None:
                 cells.append("not measured")
             else:
-                met = measured >= own if least else measured <= own
-                cells.append(f"{measured:.2f}{unit}" if met else f"**{measured:.2f}{unit}**")
+                met = found >= own if least else found <= own
+                cells.append(f"{found:.2f}{unit}" if met else f"**{found:.2f}{unit}**")
         lines.append(cells)
 
     def row(driver: str, way: str, workload: str, server: str = "void") -> Row | None:
         return only(
-            strategies,
+            measured,
             driver,
             server=server,
             workload=workload,
@@ -378,7 +378,7 @@ def goals(strategies: Documents, memory: Documents) -> str:
     goal(f"{joined}: inserts, CPU of acsylla's", 1, ratio(joined, "acsylla by hand"))
     goal(f"{replicas}: the same", 1, ratio(replicas, "acsylla by hand"))
     goal(f"{joined}: reads, of acsylla's", 1, ratio(joined, "acsylla by hand", "read 1"))
-    return table(["CallbackExecutor unless named", "goal", *strategies], lines)
+    return table(["CallbackExecutor unless named", "goal", *measured], lines)
 
 
 def loader_tables(loaders: Documents) -> Iterator[str]:
@@ -445,12 +445,14 @@ def main(folder: Path, quick: bool) -> None:
     ):
         if documents:
             draw(documents)
-    goal_table, way_table = goals(strategies, memory), readme_table(strategies)
-    click.echo(f"{way_table}\n\n{goal_table}\n\n{origin(strategies)}")
+    measured = loaded("goals", folder) or strategies
+    way_table = f"{readme_table(measured)}\n\n{origin(measured)}"
+    goal_table = f"{goals(measured, memory)}\n\n{origin(measured)}"
+    click.echo(f"{way_table}\n\n{goal_table}")
     if kept:
-        put_between_marks(ROOT / "README.md", "ways", f"{way_table}\n\n{origin(strategies)}")
+        put_between_marks(ROOT / "README.md", "ways", way_table)
         details = ROOT / "docs" / "performance.md"
-        put_between_marks(details, "goals", f"{goal_table}\n\n{origin(strategies)}")
+        put_between_marks(details, "goals", goal_table)
         put_between_marks(details, "tables", "\n".join(full_tables(strategies)))
         loaders = loaded("loaders", folder)
         if loaders:

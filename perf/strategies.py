@@ -34,8 +34,7 @@ class Line:
     """What is measured of all ways in turn.
 
     timed: whether latencies are taken.
-    times: how many more statements than of other lines. Some costs, such as those of collecting
-        garbage, show only where there are many.
+    times: how many more statements than of other lines.
     """
 
     workload: Workload
@@ -48,9 +47,8 @@ def lines(quick: bool) -> Iterator[Line]:
     """Yield what is measured on each server."""
     for size in SIZES[:1] if quick else SIZES:
         for name in ("write", "read 1", "read 100") if quick else KINDS:
-            times = 5.0 if size == SIZES[0] and name in ("write", "read 1") else 1.0
             if size == SIZES[0] or name != "write 50":
-                yield Line(KINDS[name](size), times=times)
+                yield Line(KINDS[name](size))
     for name in ("write",) if quick else ("write", "read 1"):
         for level in LEVELS[1:2] if quick else LEVELS:
             # At level 1 each waits for its answer: fewer do.
@@ -123,7 +121,7 @@ def _watched(play: Play, way: str, server: Server, busy: dict[str, float]) -> Pl
     type=click.IntRange(min=1),
     default=2000,
     show_default=True,
-    help="One-row writes a go; of some lines more, of what is dearer fewer.",
+    help="One-row writes a go; of what is dearer fewer.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 def main(

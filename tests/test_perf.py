@@ -90,6 +90,12 @@ def test_every_way_does_every_workload(folder: Path) -> None:
     assert whole == list(WAYS)
 
 
+def test_every_way_is_measured_for_the_goals(folder: Path) -> None:
+    rows = run("goals", folder, "--server=void", "--statements=20", "--rounds=1")
+    assert [row["way"] for row in rows] == list(WAYS)
+    assert all(row["failed"] == 0 and row["statements"] == 19 for row in rows)
+
+
 def test_memory_of_each_case(folder: Path) -> None:
     rows = run("memory", folder, "--statements=200")
     assert [(row["way"], row["reader"] == "stops") for row in rows] == list(memory.CASES)
