@@ -4,7 +4,8 @@ Two files: key-value records of an int and 48 bytes of text, and the flights of 
 loaders go in turn, several times over, each as a process of its own, into an empty table; after
 each the rows are counted. Before that each of them loads the beginning of the file, which warms the
 server up. Ratios are to the first loader. CPU is that of the loader with all processes that it
-starts, and the peak memory that of the largest of these. What is not said to send batches sends
+starts, and the peak memory that of the largest of these; the server's is told apart, where it is
+one that was started here. What is not said to send batches sends
 each record as a statement of its own.
 """
 
@@ -25,11 +26,12 @@ import click
 from demo.data import Flight
 from perf import loader_peers, options, results
 from perf.files import write_flights, write_key_values
-from perf.servers import KEYSPACE, a_server, a_session
+from perf.servers import KEYSPACE, Server, a_server, a_session
 
 DATA = results.QUICK_FOLDER / "data"
 WARM_UP = 50_000
 """Records that each loader loads before anything is measured."""
+DIGITS = {"rate": 0, "peak_mib": 0}
 _TEXTS = {"carrier", "tailnum", "origin", "dest"}
 """The columns of flights that are no numbers, besides the time."""
 
@@ -166,13 +168,14 @@ def _go(command: Sequence[str]) -> dict[str, float]:
 
 
 def _measure(
+    server: Server,
     session: Any,
     load: Load,
     warm_up: Load,
-    node: tuple[str, int],
     names: Sequence[str],
     rounds: int,
 ) -> list[dict[str, Any]]:
+    node = str(server.options.contact_points[0]), server.options.port
     session.execute(f"DROP TABLE IF EXISTS {load.table}")
     session.execute(f"CREATE TABLE {load.table} ({load.schema})")
     for name in names:
@@ -181,7 +184,10 @@ def _measure(
     for turn in range(rounds):
         for name in random.Random(turn).sample(names, len(names)):
             session.execute(f"TRUNCATE {load.table}", timeout=60)
+            before = server.cpu_seconds() if server.cpu_seconds else 0.0
             figures = _go(LOADERS[name](load, *node))
+            if server.cpu_seconds:
+                figures["server_cpu_seconds"] = server.cpu_seconds() - before
             (counted,) = session.execute(f"SELECT count(*) FROM {load.table}", timeout=300).one()
             figures["lost"] = load.records - counted
             figures["rate"] = load.records / figures["seconds"]
@@ -195,8 +201,8 @@ def _measure(
         row: dict[str, Any] = {"file": load.table, "records": load.records, "way": name}
         row["rounds"] = rounds
         row["lost"] = max(go["lost"] for go in goes)
-        for key, digits in (("rate", 0), ("seconds", 1), ("cpu_seconds", 1), ("peak_mib", 0)):
-            row[key] = results.spread([go[key] for go in goes], digits)
+        for key in sorted(goes[0].keys() - {"lost"}):
+            row[key] = results.spread([go[key] for go in goes], DIGITS.get(key, 1))
         for key in ("rate", "cpu_seconds"):
             pairs = zip(goes, taken[names[0]], strict=True)
             row[f"{key}_ratio"] = results.spread([go[key] / base[key] for go, base in pairs], 3)
@@ -229,10 +235,9 @@ def main(
     rows: list[dict[str, Any]] = []
     with a_server("cassandra", contact_points) as server, a_session(server) as session:
         session.set_keyspace(KEYSPACE)
-        node = str(server.options.contact_points[0]), server.options.port
         for warm_up, load in loads:
             click.echo(f"{results.driver()}: {load.records:,} records of {load.table}")
-            rows += _measure(session, load, warm_up, node, names or list(LOADERS), rounds)
+            rows += _measure(server, session, load, warm_up, names or list(LOADERS), rounds)
     click.echo(f"written: {results.save('loaders', rows, folder)}")
 
 

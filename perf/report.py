@@ -391,14 +391,15 @@ def loader_tables(loaders: Documents) -> Iterator[str]:
                     row["way"],
                     f"{row['rate'][0]:,.0f} ({row['rate_ratio'][0]:.1f})",
                     f"{row['cpu_seconds'][0]:.1f} ({row['cpu_seconds_ratio'][0]:.2f})",
+                    f"{row['server_cpu_seconds'][0]:.1f}" if "server_cpu_seconds" in row else "",
                     f"{row['peak_mib'][0]:,.0f}",
                     f"{row['lost']:,}",
                 ]
                 for row in found
             ]
             yield f"{found[0]['records']:,} records of `{file}`, {driver}:\n"
-            head = ["loader", f"rows/s (of {found[0]['way']}'s)", "CPU s (of its)", "peak MiB"]
-            yield table([*head, "lost"], lines) + "\n"
+            head = ["loader", f"rows/s (of {found[0]['way']}'s)", "CPU s (of its)"]
+            yield table([*head, "server's CPU s", "peak MiB", "lost"], lines) + "\n"
 
 
 def origin(documents: Documents) -> str:

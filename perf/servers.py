@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from concurrent_exec.cluster import LocalCassandra
 from concurrent_exec.connect import ConnectionOptions, connect
+from perf.processor_time import cpu_seconds_of
 from perf.void_server import VoidServer
 
 KEYSPACE = "perf"
@@ -45,7 +47,8 @@ def a_server(name: str, contact_points: str | None = None) -> Iterator[Server]:
         address = f"127.{100 + number % 100}.{number // 100 % 250}.1"
         with LocalCassandra(first_address=address) as cassandra:
             options = ConnectionOptions(tuple(cassandra.contact_points), cassandra.port)
-            yield Server(name, options)
+            (node,) = cassandra.state.processes
+            yield Server(name, options, partial(cpu_seconds_of, node.pid) if node else None)
 
 
 @contextmanager

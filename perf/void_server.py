@@ -20,6 +20,7 @@ from concurrent_exec.cluster import ClusterError
 from concurrent_exec.cluster.folders import default_cache
 from concurrent_exec.cluster.locking import locked
 from concurrent_exec.connect import ConnectionOptions
+from perf.processor_time import cpu_seconds_of
 
 SOURCES = Path(__file__).with_name("void")
 
@@ -110,5 +111,4 @@ class VoidServer:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has taken so far (Linux)."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds_of(self._process.pid)
