@@ -8,10 +8,16 @@ what.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from numbers import Integral, Real
+from operator import index
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 V = TypeVar("V")
+_PLAIN = (str, int, float, Decimal, bytes, date, time, timedelta, list, dict, tuple)
+"""Types that are never another library's numbers."""
 
 
 class ConversionError(ValueError):
@@ -65,6 +71,34 @@ class Conversion:
         error = ConversionError(f"must be of type {self.cql}{', ' if what else ''}{what}")
         error.of = self
         return error
+
+
+def plain(value: Any) -> Any:
+    """Return what Python itself has for `value`, of another library's numbers or of numpy's other
+    scalars; anything else as it is. numpy is not imported for it.
+
+    Raises whatever a scalar does that is none of Python's.
+    """
+    if isinstance(value, _PLAIN):
+        return value
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if kind not in ("b", "M", "m") or value.shape != ():
+        if isinstance(value, Integral):
+            return index(value)
+        return float(value) if isinstance(value, Real) else value
+    # With nanoseconds it would give a mere number.
+    made = value.item() if kind == "b" else value.astype(f"{kind}8[us]").item()
+    if isinstance(made, bool | datetime):
+        return made
+    is_whole = isinstance(made, timedelta) and value.astype("m8[us]") == value
+    return made if is_whole else value
+
+
+def listed(value: Any) -> Any:
+    """Return a list for an array of numpy's, which is how a frame may have it."""
+    if getattr(getattr(value, "dtype", None), "kind", None) in ("M", "m"):
+        return list(value)  # of scalars, which say their unit
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def each_once(convert: Callable[[T], V], values: Sequence[T]) -> list[V]:

@@ -7,10 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from concurrent_exec.bulk.portable import to_json
+from concurrent_exec.bulk.exact import keep, restore
 from concurrent_exec.bulk.records import (
     Chunk,
     Kind,
@@ -57,6 +58,7 @@ def not_found_line(chunk: Chunk, row: int) -> bytes:
             "source": chunk.source,
             "place": chunk.places[row],
             "record": _as_read(record_at(chunk, row), chunk.kind),
+            "input": chunk.kind,
         }
     )
 
@@ -76,8 +78,7 @@ def _line(
             "source": source,
             "place": place,
             "record": _as_read(record, kind),
-            # What Python's own values become in JSON is read back as JSON is.
-            "input": "json" if kind == "python" else kind,
+            "input": kind,
             "error": error,
             "message": message,
             "attempts": attempts,
@@ -86,22 +87,13 @@ def _line(
 
 
 def _as_read(record: Any, kind: Kind) -> Any:
-    """Return `record` as JSON has it, to be converted again to the same values.
-
-    A number that came as JSON stays one, and a time without a zone is without one again.
-    """
-    return to_json(_with_numbers(record) if kind == "json" else record, naive_is_utc=False)
-
-
-def _with_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _with_numbers(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_with_numbers(each) for each in value]
-    # One with more digits than a float keeps can only be a string.
-    if isinstance(value, Decimal) and Decimal(repr(float(value))) == value:
-        return float(value)
-    return value
+    """Return `record` as JSON has it, from which its values come as they were."""
+    if isinstance(record, Mapping):
+        return {str(name): keep(value, kind) for name, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [keep(value, kind) for value in record]
+    # It is none, and must not look like one.
+    return record if record is None or isinstance(record, str | int) else repr(keep(record, kind))
 
 
 def _dumped(line: Mapping[str, Any]) -> bytes:
@@ -212,7 +204,8 @@ def _chunk(group: Sequence[tuple[int, dict[str, Any]]]) -> Chunk:
     source = str(line.get("source", ""))
     ordinals = [ordinal for ordinal, _ in group]
     places = [_place(line, ordinal) for ordinal, line in group]
-    kind: Kind = "text" if line.get("input") == "text" else "json"
+    given = line.get("input")
+    kind: Kind = given if given in ("text", "python") else "json"
     records = [line["record"] for _, line in group]
     if not _is_sound(line):
         rejected = [
@@ -230,8 +223,9 @@ def _chunk(group: Sequence[tuple[int, dict[str, Any]]]) -> Chunk:
     named = isinstance(records[0], dict)
     if not named:
         records = [dict(zip(map(str, range(len(each))), each, strict=True)) for each in records]
-    columns = {name: [record[name] for record in records] for name in records[0]}
-    if not all(isinstance(value, str) for values in columns.values() for value in values):
+    columns = {name: [restore(record[name], kind) for record in records] for name in records[0]}
+    values = chain.from_iterable(columns.values())
+    if kind == "text" and not all(isinstance(value, str) for value in values):
         kind = "json"  # as somebody has mended it
     return Chunk(source, first, len(group), ordinals, places, columns, kind, named)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cassandra.util import Date, Duration, Time
 
-from concurrent_exec.bulk.converting import Conversion, each_once
+from concurrent_exec.bulk.converting import Conversion, each_once, plain
 from concurrent_exec.bulk.options import ConvertingOptions
 from concurrent_exec.bulk.scalars import Integer
 
@@ -48,6 +48,7 @@ class Timestamp(Conversion):
 
     def value(self, value: Any) -> int:
         """See `Conversion`."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, datetime):
@@ -88,6 +89,7 @@ class Day(Conversion):
 
     def value(self, value: Any) -> Date:
         """See `Conversion`. A frame may have a date as the midnight that it begins with."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Date):
@@ -140,6 +142,7 @@ class TimeOfDay(Conversion):
 
     def value(self, value: Any) -> Time:
         """See `Conversion`. A number counts nanoseconds since midnight."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Time):
@@ -203,6 +206,7 @@ class Span(Conversion):
 
     def value(self, value: Any) -> Duration:
         """See `Conversion`. A timedelta is its length of time, without a calendar's days."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Duration) or (

@@ -10,7 +10,7 @@ from typing import Any
 
 from cassandra.util import OrderedMap, SortedSet
 
-from concurrent_exec.bulk.converting import Conversion, ConversionError, is_hashable
+from concurrent_exec.bulk.converting import Conversion, ConversionError, is_hashable, listed
 
 
 class Nested(Conversion):
@@ -61,7 +61,7 @@ class Array(Nested):
         self._of = of
 
     def _made(self, value: Any) -> Sequence[Any]:
-        return list(self._elements(_listed(value), self._of))
+        return list(self._elements(listed(value), self._of))
 
 
 class Vector(Nested):
@@ -73,7 +73,7 @@ class Vector(Nested):
         self._size = size
 
     def _made(self, value: Any) -> Sequence[Any]:
-        elements = self._elements(_listed(value), self._of)
+        elements = self._elements(listed(value), self._of)
         if len(elements) != self._size:
             raise self.wrong(f"with {self._size} elements")
         return list(elements)
@@ -89,8 +89,8 @@ class Collection(Nested):
     def _made(self, value: Any) -> Iterable[Any]:
         # The drivers' rows have a class of their own. What can't be hashed stays a list, which the
         # driver sends as well.
-        listed = list(value) if isinstance(value, AbstractSet | SortedSet) else _listed(value)
-        elements = self._elements(listed, self._of)
+        is_set = isinstance(value, AbstractSet | SortedSet)
+        elements = self._elements(list(value) if is_set else listed(value), self._of)
         return set(elements) if all(map(is_hashable, elements)) else list(elements)
 
 
@@ -103,7 +103,7 @@ class Dictionary(Nested):
         self._of = of
 
     def _made(self, value: Any) -> Mapping[Any, Any]:
-        pairs = list(value.items()) if isinstance(value, Mapping) else _listed(value)
+        pairs = list(value.items()) if isinstance(value, Mapping) else listed(value)
         if not isinstance(pairs, list | tuple):
             raise self.wrong()
         if any(key is None or each is None for key, each in pairs):
@@ -124,6 +124,7 @@ class Record(Nested):
         self._of = of
 
     def _made(self, value: Any) -> tuple[Any, ...]:
+        value = listed(value)
         # A field that an object does not have is null.
         if isinstance(value, Mapping):
             if not set(value) <= set(self._names):
@@ -143,8 +144,3 @@ def _part(convert: Callable[[Any], Any], of: Conversion, value: Any) -> Any:
         return convert(value)
     except Exception as error:
         raise ConversionError(of.refusal(error)) from None
-
-
-def _listed(value: Any) -> Any:
-    """Return a list for an array of numpy's, which is how a frame may have it."""
-    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,4 +1,4 @@
-"""Values as JSON and as text, in the forms that are read back as the same values."""
+"""Values of rows as JSON and as text, in the forms that are read back as the same values."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
 from typing import Any
 
 
-def to_json(value: Any, *, naive_is_utc: bool = True) -> Any:
-    """Return `value`, of a row or of a record, as `json.dumps` takes it.
+def to_json(value: Any) -> Any:
+    """Return `value`, of a row, as `json.dumps` takes it.
 
     What JSON has no form for becomes a string, in the form that CQL's own JSON has: a blob 0x and
     hexadecimal digits, a timestamp ISO 8601 in UTC, NaN and the infinities their names. A
     decimal is a string too: as a number most readers would round it. Keys of a map are strings,
     those that are none as JSON text. A user-defined type is an object, a timedelta a duration of
-    CQL.
-
-    naive_is_utc: whether a timestamp without a time zone is UTC, as the drivers give them. If not
-        it stays without, and a midnight is its date alone, as a frame may mean no more by it.
+    CQL. A timestamp without a time zone is UTC, as the drivers give them.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -30,18 +26,17 @@ def to_json(value: Any, *, naive_is_utc: bool = True) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return "0x" + bytes(value).hex()
     if isinstance(value, datetime):
-        return _timestamp(value, naive_is_utc)
+        return _timestamp(value)
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
         return f"{value // timedelta(microseconds=1)}us"
-    inner = partial(to_json, naive_is_utc=naive_is_utc)
     if isinstance(value, Mapping) or hasattr(value, "items"):
-        return {_key(inner(key)): inner(each) for key, each in value.items()}
+        return {_key(to_json(key)): to_json(each) for key, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: inner(each) for name, each in value._asdict().items()}
+        return {name: to_json(each) for name, each in value._asdict().items()}
     if isinstance(value, list | tuple | AbstractSet) or _is_array(value):
-        return [inner(each) for each in value]
+        return [to_json(each) for each in value]
     return str(value)
 
 
@@ -62,13 +57,11 @@ def _key(made: Any) -> str:
     return made if isinstance(made, str) else json.dumps(made, ensure_ascii=False)
 
 
-def _timestamp(moment: datetime, naive_is_utc: bool) -> str:
-    is_naive = moment.tzinfo is None
-    if not is_naive:
+def _timestamp(moment: datetime) -> str:
+    if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     exact = "microseconds" if moment.microsecond % 1000 else "milliseconds"
-    text = moment.isoformat(timespec=exact)
-    return text.removesuffix("T00:00:00.000") if is_naive and not naive_is_utc else f"{text}Z"
+    return f"{moment.isoformat(timespec=exact)}Z"
 
 
 def _is_array(value: Any) -> bool:

@@ -9,13 +9,12 @@ from binascii import a2b_base64, unhexlify
 from collections.abc import Sequence
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
-from numbers import Integral, Real
 from operator import index
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 from uuid import UUID
 
-from concurrent_exec.bulk.converting import Conversion, each_once
+from concurrent_exec.bulk.converting import Conversion, each_once, plain
 from concurrent_exec.bulk.lines import is_clean
 from concurrent_exec.bulk.options import ConvertingOptions
 
@@ -44,6 +43,7 @@ class Integer(Conversion):
 
     def value(self, value: Any) -> int:
         """See `Conversion`. Whole numbers may come as floats: so a frame has them with gaps."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bool):
@@ -109,9 +109,10 @@ class Float(Conversion):
 
     def value(self, value: Any) -> float:
         """See `Conversion`."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.wrong()
         is_infinite = value.is_infinite() if isinstance(value, Decimal) else math.isinf(value)
         return float(value) if is_infinite else self._in_range(float(value))
@@ -157,14 +158,13 @@ class DecimalNumber(Conversion):
 
     def value(self, value: Any) -> Decimal:
         """See `Conversion`. A float is taken for the shortest decimal that it is read from."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.wrong()
-        if isinstance(value, Integral):
-            value = index(value)
-        elif not isinstance(value, Decimal):
-            value = repr(float(value))
+        if isinstance(value, float):
+            value = repr(float(value))  # not as a subclass shows itself
         return self._in_range(Decimal(value))
 
     def _in_range(self, value: Decimal) -> Decimal:
@@ -200,6 +200,7 @@ class Boolean(Conversion):
 
     def value(self, value: Any) -> bool:
         """See `Conversion`."""
+        value = plain(value)
         if isinstance(value, str):
             return self.text(value)
         if not isinstance(value, bool):
