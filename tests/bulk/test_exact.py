@@ -180,11 +180,12 @@ WRITTEN: list[tuple[Any, Any]] = [
     (1.5, 1.5),
     (b"\x00\xff", {"$bytes": "0x00ff"}),
     (math.nan, {"$float": "nan"}),
-    (Decimal("1.50"), {"$decimal": "1.50"}),
+    (Decimal("1.5"), {"$decimal": "1.5"}),
     (
         datetime(2026, 11, 27, tzinfo=timezone(timedelta(hours=1))),
         {"$datetime": "2026-11-27T00:00:00+01:00"},
     ),
+    (TWICE.replace(fold=1), {"$datetime": ["2026-10-25T02:30:00", 1]}),
     (date(2026, 11, 27), {"$date": "2026-11-27"}),
     (time(5, 6), {"$time": "05:06:00"}),
     (timedelta(seconds=-1), {"$microseconds": -1_000_000}),
