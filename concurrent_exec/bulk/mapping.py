@@ -13,6 +13,11 @@ from concurrent_exec.retry.cql import text_of, tokens
 class MappingError(InputError):
     """The columns of the input and the markers of the statement don't fit together."""
 
+    def __init__(self, what: str, advice: str = "") -> None:
+        """Make one that says `what`, and `advice` on the option that tells which go together."""
+        super().__init__(f"{what}{advice}")
+        self.what = what
+
 
 def map_columns(
     prepared: Any, columns: Sequence[str] | int, given: Mapping[str, str] | None = None
@@ -35,7 +40,7 @@ def map_columns(
     free = set(columns) - set(chosen.values())
     missing = [name for name in dict.fromkeys(markers) if name not in chosen and name not in free]
     if missing:
-        raise MappingError(_no_column(missing, columns, markers, chosen))
+        raise MappingError(*_no_column(missing, columns, markers, chosen))
     return [chosen.get(name, name) for name in markers]
 
 
@@ -73,7 +78,8 @@ def _by_position(markers: Sequence[str], count: int, chosen: Mapping[str, str]) 
     if len(markers) != count:
         raise MappingError(
             f"the records have {count} columns and no names, the statement has {len(markers)} "
-            f"markers: {', '.join(markers)}: map columns to markers, such as 0={markers[0]}"
+            f"markers: {', '.join(markers)}",
+            f": map columns to markers{_option('0', markers[0])}",
         )
     return list(map(str, range(count)))
 
@@ -83,24 +89,29 @@ def _no_column(
     columns: Sequence[str],
     markers: Sequence[str],
     chosen: Mapping[str, str],
-) -> str:
+) -> tuple[str, str]:
+    """Return what is wrong, and what would do."""
     free = [name for name in columns if name not in markers and name not in chosen.values()]
     words = ", ".join(f"{name!r}{_meant(name, free)}" for name in missing)
     marker, whom = ("marker", "it") if len(missing) == 1 else ("markers", "them")
     said = f"no column for the {marker} {words}"
+    mapped = f"map a column to {whom}{_option('COLUMN', missing[0])}"
     if any(name[:1].isdigit() for name in columns):
         # Not what it has: they are values, by all appearance.
-        return (
-            f"{said}: the first record looks like no header; if it is none say so (--no-header), "
-            f"else map a column to {whom}"
-        )
+        header = "the first record looks like no header; if it is none say so (--no-header)"
+        return f"{said}: {header}", f", else {mapped}"
     if len(columns) == 1 and (delimiters := set(columns[0]) & set(";\t|")):
         (delimiter, *_) = sorted(delimiters)
-        whom += f", or name the delimiter (is it {delimiter!r}?),"
+        mapped += f", or name the delimiter (is it {delimiter!r}?),"
     return (
-        f"{said}: there are {', '.join(columns) or 'none'}; "
-        f"map a column to {whom} if another one is meant"
+        f"{said}: there are {', '.join(columns) or 'none'}",
+        f"; {mapped} if another one is meant",
     )
+
+
+def _option(column: str, marker: str) -> str:
+    """Return in words how that column is mapped to that marker."""
+    return f" (--map {column}={marker}, in Python map={{{column!r}: {marker!r}}})"
 
 
 def _meant(name: str, names: Sequence[str]) -> str:

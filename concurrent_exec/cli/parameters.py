@@ -23,7 +23,7 @@ def read_parameters(path: Path, statement: Any) -> Iterator[tuple[Any, ...]]:
     try:
         binding = Binding(statement, source.columns, missing="null")
     except MappingError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error.what}") from None
     for chunk in source.chunks():
         ordinals, parameters, rejected = binding.bind(chunk)
         wrong = min([*chunk.rejected, *rejected], key=lambda each: each.ordinal, default=None)
