@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from concurrent_exec.connect import ConnectionOptions, connect
 from concurrent_exec.executors import STRATEGIES
 
 from .options import connection_options
+from .packages import need
 from .parameters import read_parameters
 
 _OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -112,7 +112,7 @@ def compare(
     logging.getLogger("cassandra").addHandler(logging.NullHandler())
     # What would be a pity after minutes of measuring is looked at first.
     for package in ("rich", *(["matplotlib"] if html_file else [])):
-        _need(package)
+        need(package, "compare")
     for file in (json_file, html_file):
         if file is not None and not file.parent.is_dir():
             raise click.UsageError(f"the folder of {file} is not there")
@@ -174,12 +174,3 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
             bar.update(task, description=words, completed=progress.done, total=progress.total)
 
         yield report
-
-
-def _need(package: str) -> None:
-    try:
-        import_module(package)
-    except ModuleNotFoundError as error:
-        raise click.ClickException(
-            f"compare needs the package {package}: pip install 'concurrent-exec[cli,compare]'"
-        ) from error

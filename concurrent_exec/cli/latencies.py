@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from .packages import need
 
 HGRM = ".hgrm"
 PLOTS = (".svg", ".png")
 
 
 def check_latencies(path: Path) -> None:
-    """Raise ValueError where the name of `path` asks for a form that there is not, or for a plot
-    and nothing is there to draw it.
+    """Raise ValueError where the name of `path` asks for a form that there is not, Refused where
+    it asks for a plot and nothing is there to draw it.
     """
     if path.suffix not in (HGRM, *PLOTS):
         raise ValueError(f"--latency: {path} must end in {HGRM}, or for a plot {', '.join(PLOTS)}")
-    if path.suffix in PLOTS and find_spec("matplotlib") is None:
-        raise ValueError(
-            f"--latency: {path} needs the package matplotlib: "
-            "pip install 'concurrent-exec[cli,compare]'"
-        )
+    if path.suffix in PLOTS:
+        need("matplotlib", f"--latency {path}")
 
 
 def write_latencies(path: Path, histogram: Any) -> None:

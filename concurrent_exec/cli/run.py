@@ -30,6 +30,7 @@ from concurrent_exec.bulk import (
     open_source,
 )
 from concurrent_exec.connect import ConnectionOptions
+from concurrent_exec.retry.cql import tokens
 
 from .display import Looker, duration, shown_in_lines, shown_on_terminal
 from .errors import Refused
@@ -128,8 +129,12 @@ def _refusing() -> Iterator[None]:
 
 
 def _check_statement(statement: str | None) -> None:
-    """Raise Refused for a word, which is no statement: a file before it, or quotes forgotten."""
-    if statement is not None and len(statement.split()) == 1:
+    """Raise Refused for no word, and for one: a file before it, or quotes forgotten."""
+    if statement is None:
+        return
+    if next(tokens(statement), None) is None:
+        raise Refused("the statement is empty")
+    if len(statement.split()) == 1:
         raise Refused(f"the statement comes first, in quotes, then files: {statement!r} is none")
 
 

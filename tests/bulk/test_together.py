@@ -234,11 +234,18 @@ def test_a_word_is_no_statement(arguments: list[str], capsys: pytest.CaptureFixt
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("statement", ["", "  \n", " -- a note", "/* one */ // other"])
+@pytest.mark.usefixtures("here")
+def test_no_word_is_no_statement(statement: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", statement, "ids.csv", "--contact-points", "127.0.0.9:1"]) == 2
+    assert capsys.readouterr().err == "concurrent-exec: error: the statement is empty\n"
+
+
 @pytest.mark.usefixtures("here")
 def test_what_draws_is_looked_for_at_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("concurrent_exec.cli.latencies.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     statement = "SELECT v FROM t WHERE id = :id"
     assert main(["run", statement, "ids.csv", "--latency", "x.svg"]) == 2
     assert "x.svg needs the package matplotlib: pip install" in capsys.readouterr().err
