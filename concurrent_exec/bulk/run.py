@@ -34,6 +34,7 @@ from concurrent_exec.bulk.settling import Settling
 from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.bulk.spreading import Spread
 from concurrent_exec.bulk.together import check_together
+from concurrent_exec.bulk.wanted import Wanted
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.executors import Executor
@@ -91,6 +92,7 @@ class BulkRun:
         self._skip = _count("skip", options.get("skip", 0))
         limit = options.get("limit")
         self._end = None if limit is None else self._skip + _count("limit", limit)
+        self._wanted = Wanted(self.source, self._skip, self._end)
         self._interval = positive_seconds(
             "checkpoint_interval", options.get("checkpoint_interval", 1.0)
         )
@@ -165,6 +167,19 @@ class BulkRun:
         counts = executor.statistics()
         retries = sum(each.retries for each in counts.by_run)
         return f"{counts.in_flight} of {counts.concurrency} in flight", retries
+
+    @property
+    def total_records(self) -> int | None:
+        """How many records there are to be done in all; None where only reading would tell."""
+        return self._wanted.total
+
+    def shares(self) -> tuple[float, float] | None:
+        """Return how much of all that is to be done is done, and how much was when this run began;
+        None where nobody knows how much there is."""
+        ledger = self.ledger
+        if ledger is None:
+            return None
+        return self._wanted.shares(ledger.settled, ledger.settled_before)
 
     @property
     def concurrency(self) -> str:
@@ -312,7 +327,11 @@ class BulkRun:
     def _chunks(self, start: int) -> Iterator[Chunk]:
         if self._end is not None and start >= self._end:
             return
+        wanted = self._wanted
+        wanted.bytes_before = 0
         for chunk in self.source.chunks(start):
+            if start and not wanted.bytes_before:
+                wanted.bytes_before = self.source.bytes_read
             yield chunk if self._end is None else cut(chunk, start, self._end)
             if self._end is not None and chunk.first + chunk.count >= self._end:
                 return

@@ -26,7 +26,7 @@ class State:
     settled: int
     total: int | None
     share: float | None
-    """Of the input that has been read, where its size is known."""
+    """Of what is to be done, where that is known."""
     now: float
     """Records a second, of late."""
     mean: float
@@ -63,23 +63,20 @@ class Looker:
         self._seen.append((now, settled))
         elapsed = max(now - self._start, 1e-9)
         mean = (settled - settled_before) / elapsed
-        total, share = run.source.total_records, None
-        size = run.source.total_bytes
-        if total:
-            share = settled / total
-        elif size:
-            share = min(1.0, run.source.bytes_read / size)
+        share, share_before = run.shares() or (None, 0.0)
         histogram = self._histogram
         return State(
             settled=settled,
-            total=total,
+            total=run.total_records,
             share=share,
             now=(settled - before) / max(now - then, 1e-9),
             mean=mean,
             at_work=at_work[0],
             retries=at_work[1],
             failed=dict(ledger.kinds.most_common()),
-            seconds_left=elapsed * (1 - share) / share if share else None,
+            seconds_left=None
+            if share is None or share <= share_before
+            else elapsed * (1 - share) / (share - share_before),
             latencies=()
             if histogram is None or not histogram.count
             else tuple(histogram.percentile(percent) for percent in (50, 99, 99.9)),

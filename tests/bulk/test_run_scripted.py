@@ -230,6 +230,40 @@ def test_what_is_shown_of_a_run(
     assert state.at_work.endswith(" of 1 in flight")
 
 
+def test_what_a_shell_puts_in_a_files_place(node: Node, command: Command) -> None:
+    """By <(another command): beside its path nothing can be written."""
+    reader, writer = os.pipe()
+    os.write(writer, b"id,v\n1,a\nx,b\n")
+    os.close(writer)
+    try:
+        status, _, err = command(WRITE, f"/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+    assert (status, node.sent) == (1, [(1, "a")])
+    assert "they are in stdin.failed.jsonl" in err
+    assert Path("stdin.checkpoint").exists()
+
+
+@pytest.mark.parametrize("limit", [20, 0])
+def test_a_part_is_shown_as_a_part(node: Node, limit: int) -> None:
+    """Not as so much of the whole file, all of which is read at once."""
+    seen: list[Any] = []
+    node.meanwhile = lambda key: seen.append(looker.look())
+    options: Any = {"limit": limit} if limit else {}
+    made = BulkRun(
+        node.session, node.statements[WRITE], "rows.csv", concurrency=1, skip=10, **options
+    )
+    looker = Looker(made)
+    assert made.run().succeeded == (limit or COUNT - 10)
+    for number, state in enumerate(seen):
+        if limit:
+            assert state.share == state.settled / limit <= number / limit
+        else:
+            assert (state.share, state.seconds_left) == (None, None)
+    shared = [state for state in seen if state.share]
+    assert all(state.seconds_left is not None for state in shared)
+
+
 def test_options_that_are_refused_or_go_together(node: Node, command: Command) -> None:
     status, _, err = command(WRITE, "rows.csv", "--retry-failed", "rows.csv.failed.jsonl")
     assert status == 2
