@@ -100,12 +100,12 @@ class File:
         self._closed = False
 
     def format(self) -> Format:
-        """Return what the file is, by its name or, of standard input, by its beginning."""
+        """Return what it is, by its name or, of standard input and pipes, by its beginning."""
         path = Path(self.path.lower())
         suffix = path.with_suffix("").suffix if path.suffix in _COMPRESSED else path.suffix
         if suffix in _SUFFIXES:
             return _SUFFIXES[suffix]
-        if self.path == STANDARD_INPUT:
+        if self.size is None:
             return _looked_into(self.open())
         raise InputError(
             f"{self.path}: the name's end does not say what it is: give the format, "

@@ -17,6 +17,16 @@ LONGEST = 128 * 1024 * 1024
 """Characters of the longest record: what never ends must not fill the memory. No node takes more
 in one statement."""
 
+_LONGEST_MARK = 4
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks, and the encodings that have them."""
+
 
 class Block:
     """Lines on end."""
@@ -119,11 +129,27 @@ def _whole_lines(file: File, encoding: str, newline: str) -> Iterator[str]:
 def _texts(file: File, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
     stream = file.open()
+    data = stream.read(_LONGEST_MARK)
+    _check_mark(file.path, data, encoding)
     begun = ended = False
     while not ended:
-        data = stream.read1(BLOCK)
+        data = data or stream.read1(BLOCK)
         ended = not data
         text = decoder.decode(data, final=ended)
         if text:
             yield text if begun else text.removeprefix("\ufeff")
             begun = True
+        data = b""
+
+
+def _check_mark(path: str, start: bytes, encoding: str) -> None:
+    """Raise InputError where the mark that a file begins with is another encoding's."""
+    name = codecs.lookup(encoding).name
+    for mark, family in _MARKS:
+        if start.startswith(mark):
+            if not name.startswith(family):
+                raise InputError(
+                    f"{path}: begins with the byte order mark of {family}, which makes it no "
+                    f"{encoding}: give {family} as the encoding"
+                )
+            return

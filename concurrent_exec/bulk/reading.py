@@ -48,12 +48,18 @@ def open_source(
     standard input. Files that are compressed with gzip or zstd are known by what is in them.
 
     Raises InputError where a file is not there or can't be read, or does not tell what it is,
-    ValueError naming an option that says nothing of what the files are, TypeError where `paths` is
-    a single one.
+    ValueError naming an option that says nothing of what the files are, or where there are no
+    paths, TypeError where `paths` is a single one, or has anything else in it.
     """
-    if isinstance(paths, str | os.PathLike):
+    if isinstance(paths, str | bytes | os.PathLike):
         raise TypeError(f"paths must be a list, such as [{os.fspath(paths)!r}], not a single one")
-    return Files([os.fspath(path) for path in paths], options or ReadingOptions())
+    names = [os.fspath(path) if isinstance(path, os.PathLike) else path for path in paths]
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"paths must be a list of str or Path, not of {type(name).__name__}")
+    if not names:
+        raise ValueError("paths must name a file, and the list is empty")
+    return Files(names, options or ReadingOptions())
 
 
 class Files(Input):

@@ -15,6 +15,8 @@ from .run_options import Given
 
 FAILED = ".failed.jsonl"
 CHECKPOINT = ".checkpoint"
+_NO_FOLDERS = ("/dev/", "/proc/")
+"""Where nothing can be put beside a pipe, such as a shell's <(command)."""
 _AGAIN = re.compile(r"\.failed(?:\.(\d+))?\.jsonl$")
 
 
@@ -47,7 +49,7 @@ class Names:
 
 def _beside(file: str) -> Path:
     """Return what the names of a run's files begin with, by its first input."""
-    if file == "-":
+    if file == "-" or file.startswith(_NO_FOLDERS):
         return Path("stdin")
     path = Path(file)
     return path.with_name(re.sub(r"[*?\[\]]+", "_", path.name))  # it may be a pattern

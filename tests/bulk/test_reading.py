@@ -93,6 +93,36 @@ def test_encodings(tmp_path: Path, encoding: str, text: str) -> None:
     assert records(found) == [(0, 2, text[3])]
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "UTF8", "utf-16", "utf-32", "utf-16-be"]
+)
+@pytest.mark.parametrize("text", ["id\né\n", "\n", "", "\x00\x00\n"])
+def test_a_byte_order_mark_is_none_of_the_data(tmp_path: Path, encoding: str, text: str) -> None:
+    """Whether the encoding writes it, or it must be put there."""
+    data = f"\ufeff{text}".encode("utf-8" if encoding == "utf-8-sig" else encoding)
+    found = source(tmp_path, "x.csv", data, encoding=encoding, header=False)
+    assert [value for _, _, value in records(found)] == text.split()
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "family"),
+    [
+        ("id\n1\n".encode("utf-8-sig"), "latin-1", "utf-8"),
+        ("id\n1\n".encode("utf-8-sig"), "utf-16", "utf-8"),
+        ("id\n1\n".encode("utf-16"), "utf-8", "utf-16"),
+        ("id\n1\n".encode("utf-16"), "cp1252", "utf-16"),
+        ("id\n1\n".encode("utf-32"), "utf-16", "utf-32"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_a_byte_order_mark_of_another_encoding(
+    tmp_path: Path, name: str, data: bytes, encoding: str, family: str
+) -> None:
+    found = source(tmp_path, name, data, encoding=encoding)
+    with pytest.raises(InputError, match=rf"{name}: begins with the byte order mark of {family}"):
+        _ = found.columns
+
+
 FIELDS = st.text(alphabet='a,"\n\r é\x00\x85\u2028', max_size=4)
 ROWS = st.lists(st.tuples(FIELDS, FIELDS), max_size=12)
 
@@ -461,17 +491,33 @@ def test_a_single_path_is_no_list_of_them(path: Any) -> None:
         open_source(path)
 
 
+@pytest.mark.parametrize("path", [b"a.csv", 5, None])
+def test_what_is_no_path_is_refused_by_its_type(path: Any) -> None:
+    with pytest.raises(TypeError, match=r"^paths must be a list of str or Path, not of \w+$"):
+        open_source(["a.csv", path])
+    if isinstance(path, bytes):
+        with pytest.raises(TypeError, match=r"^paths must be a list, such as \[b'a.csv'\], not"):
+            open_source(path)  # type: ignore[arg-type]
+
+
+def test_no_paths_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^paths must name a file, and the list is empty$"):
+        open_source([])
+
+
 def test_standard_input_twice_is_refused() -> None:
     with pytest.raises(InputError, match="standard input can be read only once"):
         open_source(["-", "-"])
 
 
-def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [ReadingOptions(format="csv"), None])
+def test_a_pipe_is_read_once(options: ReadingOptions | None) -> None:
+    """Whether it is said what is in it, or to be seen."""
     reader, writer = os.pipe()
     os.write(writer, b"a\n1\n2\n")
     os.close(writer)
     try:
-        found = open_source([f"/dev/fd/{reader}"], ReadingOptions(format="csv"))
+        found = open_source([f"/dev/fd/{reader}"], options)
         assert found.columns == ["a"]
         assert records(found) == [(0, 2, "1"), (1, 3, "2")]
         with pytest.raises(InputError, match="can be read only once"):
