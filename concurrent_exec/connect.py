@@ -210,7 +210,8 @@ def connect(
     cluster_arguments: go to the driver's Cluster as they are, over those made from the options.
 
     The default execution profile sends each statement to a replica in the local data center.
-    Raises ConfigurationError before connecting, and what the driver raises if it can't connect.
+    Raises ConfigurationError before connecting, or where the cluster has no such data center, and
+    what the driver raises if it can't connect.
     """
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
@@ -234,11 +235,28 @@ def connect(
     }
     cluster = Cluster(**arguments)
     try:
-        with _quiet_negotiation():
+        with _quiet_negotiation(), _naming_the_local_dc(cluster, options.local_dc):
             session = cluster.connect(keyspace)
         yield session
     finally:
         cluster.shutdown()
+
+
+@contextmanager
+def _naming_the_local_dc(cluster: Any, local_dc: str | None) -> Iterator[None]:
+    """Say of a data center that there is none: the driver only finds no node to send to."""
+    from cassandra.cluster import NoHostAvailable
+
+    try:
+        yield
+    except NoHostAvailable as error:
+        there = {host.datacenter for host in cluster.metadata.all_hosts()} - {None}
+        if local_dc is None or not there or local_dc in there:
+            raise
+        raise ConfigurationError(
+            f"local_dc must be a data center of the cluster, not {local_dc!r}: "
+            f"there {'is' if len(there) == 1 else 'are'} {', '.join(sorted(there))}"
+        ) from error
 
 
 @contextmanager

@@ -487,6 +487,11 @@ def test_no_host(run: Run, insert: str, file: Path) -> None:
     refused(run(insert, "rows.csv", "--contact-points", "127.99.99.99:1"), 1, "127.99.99.99")
 
 
+def test_no_such_data_center(run: Run, insert: str, file: Path, session: Any) -> None:
+    there = {host.datacenter for host in session.cluster.metadata.all_hosts()}
+    refused(run(insert, "rows.csv", "--local-dc", "nowhere"), 1, "not 'nowhere'", *there)
+
+
 def test_options_that_are_wrong(run: Run, insert: str, select: str, file: Path) -> None:
     for option, value in (("--max-errors", "many"), ("--time-zone", "Nowhere/Land")):
         refused(run(insert, "rows.csv", option, value), 2, value)
