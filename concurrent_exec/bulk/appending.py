@@ -49,8 +49,10 @@ class Appender:
         """
         self.path = path
         self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+        self._is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_file:  # /dev/null is many a run's
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
             raise InUseError(errno.EBUSY, "another run is writing it", str(path)) from None
@@ -60,8 +62,8 @@ class Appender:
 
     def cut(self, length: int) -> None:
         """Cut the file to `length` bytes, and go on there. Raises BulkError where it has fewer."""
-        there = os.fstat(self._descriptor).st_size
-        if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+        if self._is_file:
+            there = os.fstat(self._descriptor).st_size
             if there < length:
                 raise BulkError(
                     f"{self.path} has {there} bytes, and had {length} at the checkpoint: it must "
@@ -101,10 +103,17 @@ class Appender:
 
     def sync(self) -> None:
         """Have what was flushed brought to the disk. Raises OSError, naming the file."""
+        if not self._is_file:
+            return
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def remove(self) -> None:
+        """Remove the file, where it is one and no device."""
+        if self._is_file:
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; what was not flushed is let go."""

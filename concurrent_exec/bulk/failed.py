@@ -111,6 +111,11 @@ class FailedSource:
         self._bytes_read = 0
 
     @property
+    def paths(self) -> Sequence[str]:
+        """Of its file."""
+        return [str(self.path)]
+
+    @property
     def columns(self) -> Sequence[str] | int:
         """The names that any record has, or how many columns they have where most have no names.
 

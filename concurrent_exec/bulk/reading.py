@@ -73,6 +73,11 @@ class Files(Input):
         options.check_formats(self._formats)
         self.has_texts = not set(self._formats).isdisjoint(DELIMITED)
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """Of the files, as they were given or found."""
+        return [file.path for file in self._files]
+
     def _look(self) -> Sequence[str] | int:
         self._compare_headers()
         return super()._look()

@@ -33,7 +33,7 @@ from concurrent_exec.bulk.settings import BulkOptions, path_of
 from concurrent_exec.bulk.settling import Settling
 from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.bulk.spreading import Spread
-from concurrent_exec.bulk.together import check_together
+from concurrent_exec.bulk.together import check_files, check_together
 from concurrent_exec.bulk.wanted import Wanted
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
@@ -87,6 +87,7 @@ class BulkRun:
         self._keys = key_columns(self.prepared, rows) if with_keys else {}
         self.source: Source = source_of(source)
         """Where the records come from."""
+        check_files(options, getattr(self.source, "paths", ()))
         self.binding = self._bind()
         """Which marker takes its value from which column; None where there are no records."""
         self._skip = _count("skip", options.get("skip", 0))
@@ -345,7 +346,7 @@ class BulkRun:
         self._why_stopped = None
         failed = files.failed
         if failed is not None and not failed.length:
-            failed.path.unlink()
+            failed.remove()
 
     # ---- before it begins ----
 

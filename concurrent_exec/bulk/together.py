@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from concurrent_exec.bulk.apart import check_apart, is_special
 from concurrent_exec.bulk.arrow import arrow
 from concurrent_exec.bulk.errors import BulkError
 from concurrent_exec.bulk.outputs import DELIMITED, STANDARD_OUTPUT, format_of
 from concurrent_exec.bulk.settings import BulkOptions, path_of
 
+_WRITTEN = ("failed_file", "output", "not_found_file", "checkpoint")
 _OF_OUTPUT = ("output_format", "with_keys", "guard_formulas")
 
 
@@ -21,6 +25,23 @@ def check_together(options: BulkOptions, *, brings_rows: bool) -> None:
     _check_files(options, brings_rows)
     _check_output(options)
     _check_resuming(options)
+
+
+def check_files(options: BulkOptions, inputs: Sequence[str]) -> None:
+    """Raise ValueError where one file is to be two things: written twice, or read and written.
+
+    inputs: the paths of what is read. BulkError is raised where what is replaced as a whole in the
+        end is no regular file, such as /dev/null.
+    """
+    written = {name: path_of(options.get(name)) for name in _WRITTEN}  # type: ignore[arg-type]
+    check_apart(written.items(), inputs)
+    output = written["output"]
+    replaced = [written["checkpoint"]]
+    if output is not None and format_of(output, options.get("output_format")) == "parquet":
+        replaced.append(output)
+    for path in replaced:
+        if path is not None and is_special(path):
+            raise BulkError(f"{path} is no regular file, and would be replaced by one")
 
 
 def _check_files(options: BulkOptions, brings_rows: bool) -> None:

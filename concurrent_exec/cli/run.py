@@ -29,6 +29,7 @@ from concurrent_exec.bulk import (
     Source,
     open_source,
 )
+from concurrent_exec.bulk.apart import check_apart
 from concurrent_exec.connect import ConnectionOptions
 from concurrent_exec.retry.cql import tokens
 
@@ -161,6 +162,10 @@ def _input(files: tuple[str, ...], given: Given) -> tuple[Source, BulkOptions]:
             "--resume needs a checkpoint, which --no-checkpoint and --output - do without"
         )
     options.update(names.options())
+    written = [("--failed", names.failed), ("--checkpoint", names.checkpoint)]
+    written += [("--output", given.output), ("--not-found", given.not_found)]
+    written += [("--json", given.json_file), *(("--latency", path) for path in given.latency)]
+    check_apart(written, getattr(source, "paths", ()))
     return source, options
 
 
