@@ -144,7 +144,8 @@ def _datetime(written: Any) -> datetime:
 def _map(pairs: Sequence[tuple[Any, Any]]) -> Mapping[Any, Any]:
     if all(is_hashable(key) for key, _ in pairs):
         return dict(pairs)
-    return OrderedMap(pairs)
+    made: Mapping[Any, Any] = OrderedMap(pairs)
+    return made
 
 
 def _set(elements: Sequence[Any]) -> Any:

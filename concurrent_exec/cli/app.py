@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -13,6 +12,7 @@ from .compare import compare
 from .errors import EXPECTED, in_words
 from .group import SuggestingGroup
 from .run import run as run_command
+from .streams import say
 
 PROGRAM = "concurrent-exec"
 _INTERRUPTED = 130  # what shells call a program that Ctrl-C ended
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.Abort:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        say(f"{PROGRAM}: interrupted")
         return _INTERRUPTED
     except EXPECTED as error:
         return _fail(in_words(error))
@@ -68,5 +68,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    say(f"{PROGRAM}: error: {message}")
     return 1

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
-import click
-
 from concurrent_exec.bulk import BulkRun
+
+from .streams import say
 
 _REFRESHED = 4
 """How often a second the live display is drawn."""
@@ -155,7 +155,7 @@ def shown_in_lines(looker: Looker, seconds: float) -> Iterator[None]:
         while not over.wait(seconds):
             state = looker.look()
             if state is not None:
-                click.echo(in_words(state), err=True)
+                say(in_words(state))
 
     thread = Thread(target=write, name="concurrent_exec-display", daemon=True)
     thread.start()

@@ -15,6 +15,8 @@ from concurrent_exec.cluster import ClusterError
 from concurrent_exec.connect import ConfigurationError
 from concurrent_exec.model import WorkerLostError
 
+from .streams import say
+
 EXPECTED = (
     BulkError,
     ClusterError,
@@ -43,7 +45,7 @@ class Refused(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the line to standard error."""
-        click.echo(f"concurrent-exec: error: {self.format_message()}", err=True, file=file)
+        say(f"concurrent-exec: error: {self.format_message()}")
 
 
 def in_words(error: Exception) -> str:
@@ -56,6 +58,6 @@ def in_words(error: Exception) -> str:
         return f"can't connect: {hosts or error}{_ELSEWHERE}"
     if isinstance(error, InvalidRequest) and "No keyspace has been specified" in str(error):
         return f"{error}: name it with the table, or give --keyspace"
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = 130
@@ -44,4 +44,5 @@ def _say(line: str) -> None:
     # Not by sys.stderr: the handler may have come while that was writing.
     if sys.stderr.isatty():
         line = _SHOW_CURSOR + line
-    os.write(2, line.encode())
+    with suppress(OSError):  # nobody hears it
+        os.write(2, line.encode())

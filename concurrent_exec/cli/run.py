@@ -45,6 +45,7 @@ from .run_files import Names, earlier_identity
 from .run_options import GROUPS, Given, run_options
 from .run_together import check_together
 from .run_workers import workers_for
+from .streams import say
 
 PROGRAM = "concurrent-exec"
 _STATUSES = {"finished": 0, "interrupted": INTERRUPTED, "too many errors": 3}
@@ -252,7 +253,7 @@ def _tell(report: Report, given: Given, context: click.Context, histogram: Any) 
         _write_json(report, given.json_file, histogram)
     if not given.quiet:
         for line in _lines(report, context):
-            click.echo(line, err=True)
+            say(line)
     status = _STATUSES[report.ended]
     return status if status or report.all_done else _FAILURES
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
-import click
 import pytest
 
 from concurrent_exec.cli.display import (
@@ -74,11 +73,11 @@ def test_lines_come_once_there_is_something_to_say(monkeypatch: pytest.MonkeyPat
     lines: list[str] = []
     written = Event()
 
-    def echo(line: str, err: bool) -> None:
+    def say(line: str) -> None:
         lines.append(line)
         written.set()
 
-    monkeypatch.setattr(click, "echo", echo)
+    monkeypatch.setattr("concurrent_exec.cli.display.say", say)
     looker: Any = Seen(None, STATE)
     with shown_in_lines(looker, 0.001):
         assert written.wait(60)

@@ -237,7 +237,8 @@ def test_what_no_column_takes_is_refused_again(file: Path) -> None:
 
 
 def test_what_was_mended_into_nothing_is_refused() -> None:
-    for mended in ({"$bytes": "xyz"}, {"$date": 5}, {"$map": [1]}, {"$datetime": []}):
+    every: list[Any] = [{"$bytes": "xyz"}, {"$date": 5}, {"$map": [1]}, {"$datetime": []}]
+    for mended in every:
         assert isinstance(restore(mended, "json"), Unknown)
     assert restore({"$other": "0x61"}, "json") == {"$other": "0x61"}
 
