@@ -21,6 +21,8 @@ from concurrent_exec.bulk.records import InputError
 
 BLOCK = 256 * 1024
 """Bytes that are read, and decompressed, at a time."""
+_AHEAD = 64 * 1024
+"""Bytes that are read before they are needed: by what was read it is told how far a run is."""
 STANDARD_INPUT = "-"
 _HASHED = 64 * 1024
 _SUFFIXES: Mapping[str, Format] = {
@@ -136,7 +138,7 @@ class File:
             unbuffered = unbuffered or cast(io.RawIOBase, sys.stdin.buffer)
         else:
             unbuffered = io.FileIO(self.path)
-        return io.BufferedReader(_Counted(unbuffered, self._read), BLOCK)
+        return io.BufferedReader(_Counted(unbuffered, self._read), _AHEAD)
 
     def _read(self, position: int) -> None:
         self.bytes_read = position

@@ -90,6 +90,7 @@ class Files(Input):
                 continue
             with closing(file):
                 names = self._reader(number).names
+            file.bytes_read = 0  # as nothing else was
             if names is None:
                 continue
             if first is None:

@@ -328,11 +328,8 @@ class BulkRun:
     def _chunks(self, start: int) -> Iterator[Chunk]:
         if self._end is not None and start >= self._end:
             return
-        wanted = self._wanted
-        wanted.bytes_before = 0
         for chunk in self.source.chunks(start):
-            if start and not wanted.bytes_before:
-                wanted.bytes_before = self.source.bytes_read
+            self._wanted.has_read(chunk.first + chunk.count, self.source.bytes_read)
             yield chunk if self._end is None else cut(chunk, start, self._end)
             if self._end is not None and chunk.first + chunk.count >= self._end:
                 return

@@ -526,6 +526,17 @@ def test_a_pipe_is_read_once(options: ReadingOptions | None) -> None:
         os.close(reader)
 
 
+def test_of_files_that_wait_nothing_was_read(tmp_path: Path) -> None:
+    """Though it was looked at their headers."""
+    paths = [tmp_path / f"{number}.csv" for number in range(3)]
+    for path in paths:
+        path.write_text("a\n1\n")
+    found = open_source(paths)
+    assert found.columns == ["a"]
+    assert found.bytes_read == 4
+    assert [found.bytes_read for _ in found.chunks()] == [4, 8, 12]
+
+
 def test_fingerprints_tell_changes(tmp_path: Path) -> None:
     def taken(text: str, **options: Any) -> str:
         return json.dumps(source(tmp_path, "x.csv", text, **options).fingerprint())

@@ -244,24 +244,19 @@ def test_what_a_shell_puts_in_a_files_place(node: Node, command: Command) -> Non
     assert Path("stdin.checkpoint").exists()
 
 
-@pytest.mark.parametrize("limit", [20, 0])
-def test_a_part_is_shown_as_a_part(node: Node, limit: int) -> None:
-    """Not as so much of the whole file, all of which is read at once."""
+@pytest.mark.parametrize(
+    ("options", "total"), [({}, COUNT), ({"skip": 9}, COUNT - 9), ({"skip": 9, "limit": 20}, 20)]
+)
+def test_what_is_read_already_is_not_shown_as_done(node: Node, options: Any, total: int) -> None:
+    """Nor what is left out at the beginning, and at the end."""
     seen: list[Any] = []
     node.meanwhile = lambda key: seen.append(looker.look())
-    options: Any = {"limit": limit} if limit else {}
-    made = BulkRun(
-        node.session, node.statements[WRITE], "rows.csv", concurrency=1, skip=10, **options
-    )
+    made = BulkRun(node.session, node.statements[WRITE], "rows.csv", concurrency=1, **options)
     looker = Looker(made)
-    assert made.run().succeeded == (limit or COUNT - 10)
+    assert made.run().succeeded == len(seen) == total
     for number, state in enumerate(seen):
-        if limit:
-            assert state.share == state.settled / limit <= number / limit
-        else:
-            assert (state.share, state.seconds_left) == (None, None)
-    shared = [state for state in seen if state.share]
-    assert all(state.seconds_left is not None for state in shared)
+        assert state.share == state.settled / total <= number / total
+        assert (state.seconds_left is None) == (not state.settled)
 
 
 def test_options_that_are_refused_or_go_together(node: Node, command: Command) -> None:
