@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import TIMEOUT_MAX, Thread
 from types import TracebackType
 
 
@@ -18,7 +18,7 @@ class Keeper:
         self, interval: float, checkpoint: Callable[[], object], stop: Callable[[], object]
     ) -> None:
         """Make one; `interval` is in seconds."""
-        self._interval = interval
+        self._interval = min(interval, TIMEOUT_MAX)
         self._checkpoint = checkpoint
         self._stop = stop
         # Its put takes no lock of Python's, so that a signal's handler may call it.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -98,8 +100,7 @@ class ConvertingOptions:
         one_of("timestamp_unit", self.timestamp_unit, get_args(TimestampUnit))
         one_of("blob", self.blob, get_args(BlobFormat))
         for name in ("timestamp_format", "date_format", "time_format"):
-            if not isinstance(getattr(self, name), str | None):
-                raise TypeError(f"{name} must be a format of strptime, or None")
+            _check_format(name, getattr(self, name))
         self.zone()
 
     def zone(self) -> tzinfo:
@@ -125,10 +126,25 @@ def _check_character(name: str, value: object) -> None:
 def _check_encoding(encoding: object) -> None:
     try:
         "".encode(encoding)  # type: ignore[arg-type]
+        # Some know no way to go on where a byte is wrong, such as those of names in the Internet.
+        codecs.getincrementaldecoder(encoding)("surrogateescape").decode(b"a")  # type: ignore[arg-type]
     except (LookupError, TypeError, ValueError):
         raise ValueError(
             f"encoding must be one that Python knows, such as 'latin-1', not {encoding!r}"
         ) from None
+
+
+def _check_format(name: str, value: object) -> None:
+    if not isinstance(value, str | None):
+        raise TypeError(f"{name} must be a format of strptime, or None")
+    if value is None:
+        return
+    try:
+        datetime.strptime("", value)
+    except (ValueError, re.error) as error:
+        # That nothing is no such date says nothing of the format.
+        if not str(error).startswith("time data"):
+            raise ValueError(f"{name} must be a format of strptime: {error}") from None
 
 
 def _check_words(name: str, value: object) -> None:

@@ -40,7 +40,7 @@ from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.executors import Executor
 from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import ExecutorShutdownError
-from concurrent_exec.model.options import boolean, positive_int, positive_seconds
+from concurrent_exec.model.options import boolean, positive_int, positive_number, positive_seconds
 from concurrent_exec.model.statement import statement_text
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.retry import Retry
@@ -97,10 +97,15 @@ class BulkRun:
         self._interval = positive_seconds(
             "checkpoint_interval", options.get("checkpoint_interval", 1.0)
         )
+        for name, unit in (("timeout", "seconds"), ("max_per_second", "statements a second")):
+            if (given := options.get(name)) is not None:
+                positive_number(name, given, unit)
         self._passed_budget = budget_of(options.get("max_errors"))
-        given = options.get("idempotent")
+        idempotent = options.get("idempotent")
         self.idempotent = (
-            may_be_resent(self.prepared) if given is None else boolean("idempotent", given)
+            may_be_resent(self.prepared)
+            if idempotent is None
+            else boolean("idempotent", idempotent)
         )
         """Whether a statement may be sent again that may have been applied."""
         self.choice: Choice = choice_of(

@@ -21,6 +21,9 @@ from concurrent_exec.bulk.options import ConvertingOptions
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NO_FINITE_NUMBER = re.compile(r"[+-]?inf(inity)?|nan", re.I | re.ASCII)
+_MOST_DIGITS = 4300
+"""Of an integer that is no text, as of one that is: Python reads no longer ones. A power of ten
+that is written in a few letters would keep it busy for hours."""
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -48,6 +51,8 @@ class Integer(Conversion):
             return self.text(value)
         if isinstance(value, bool):
             raise self.wrong()
+        if isinstance(value, Decimal) and value.is_finite() and value.adjusted() >= _MOST_DIGITS:
+            raise self.wrong(f"of at most {_MOST_DIGITS} digits")
         if isinstance(value, float | Decimal):
             if value != (whole := int(value)):
                 raise self.wrong()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import TIMEOUT_MAX, Event, Thread
 from typing import Any
 
 from concurrent_exec.bulk import BulkRun
@@ -152,7 +152,7 @@ def shown_in_lines(looker: Looker, seconds: float) -> Iterator[None]:
     over = Event()
 
     def write() -> None:
-        while not over.wait(seconds):
+        while not over.wait(min(seconds, TIMEOUT_MAX)):
             state = looker.look()
             if state is not None:
                 say(in_words(state))

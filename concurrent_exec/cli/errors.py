@@ -54,8 +54,10 @@ def in_words(error: Exception) -> str:
         return "can't connect: none of the contact points' names is known"
     if isinstance(error, NoHostAvailable):
         reasons = error.errors.items() if isinstance(error.errors, dict) else ()
+        if "using keyspace" in str(error.args[0]):
+            return f"{error.args[0]}: is there such a keyspace?"
         hosts = "; ".join(f"{host}: {reason}" for host, reason in reasons)
-        return f"can't connect: {hosts or error}{_ELSEWHERE}"
+        return f"can't connect: {hosts or error.args[0]}{_ELSEWHERE}"
     if isinstance(error, InvalidRequest) and "No keyspace has been specified" in str(error):
         return f"{error}: name it with the table, or give --keyspace"
     if isinstance(error, OSError) and error.strerror:

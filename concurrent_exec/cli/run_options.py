@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,7 +30,22 @@ from concurrent_exec.retry import Retry
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _COUNT = click.IntRange(min=0)
 _POSITIVE = click.IntRange(min=1)
-_SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+class _Finite(click.FloatRange):
+    """A number above 0; "nan" and "inf" are none to whoever waits or counts."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
+_NUMBER = _Finite(min=0, min_open=True)
 
 
 def _mapping(
@@ -201,7 +217,7 @@ _TRUST = [
     click.option(
         "--checkpoint-interval",
         metavar="SECONDS",
-        type=_SECONDS,
+        type=_NUMBER,
         default=1.0,
         show_default=True,
         help="Between two entries of the journal.",
@@ -259,7 +275,7 @@ _SENDING = [
     click.option(
         "--max-per-second",
         metavar="N",
-        type=click.FloatRange(min=0, min_open=True),
+        type=_NUMBER,
         help="The most statements sent in a second.",
     ),
     click.option(
@@ -284,9 +300,7 @@ _SENDING = [
         help="Whether the statement may be applied more than once without harm. [default: what its "
         "text tells]",
     ),
-    click.option(
-        "--timeout", metavar="SECONDS", type=_SECONDS, help="For an answer. [default: 10]"
-    ),
+    click.option("--timeout", metavar="SECONDS", type=_NUMBER, help="For an answer. [default: 10]"),
     click.option(
         "--consistency",
         metavar="LEVEL",
@@ -299,7 +313,7 @@ _TELLING = [
     click.option(
         "--progress",
         metavar="SECONDS",
-        type=_SECONDS,
+        type=_NUMBER,
         default=10.0,
         show_default=True,
         help="Between two lines on how far it is, where standard error is no terminal.",
@@ -309,7 +323,7 @@ _TELLING = [
         "--json",
         "json_file",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=_FILE,
         help="Write a report for machines; - for standard output.",
     ),
     click.option(

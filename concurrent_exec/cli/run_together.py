@@ -29,6 +29,10 @@ def check_together(given: Given) -> None:
         if given.batch_mode == "disabled":
             raise ValueError(f"--executor {given.executor} sends batches: --batch-mode says none")
     _check_standard_output(given)
+    # What is written in the end is a pity to lose then.
+    for path in (given.json_file, *given.latency):
+        if path is not None and not path.parent.is_dir():
+            raise ValueError(f"the folder of {path} is not there")
 
 
 def _check_standard_output(given: Given) -> None:

@@ -326,6 +326,9 @@ def test_values_of_json_and_python(kind: Any, given: Any, value: Any) -> None:
         ("Int32Type", math.nan),
         ("Int32Type", math.inf),
         ("Int32Type", 2**31),
+        ("Int32Type", Decimal("1e99999999")),
+        ("IntegerType", Decimal("1e4300")),
+        ("TimestampType", Decimal("1e99999999")),
         ("Int32Type", [1]),
         ("Int32Type", datetime(2013, 1, 1)),
         ("DoubleType", True),
@@ -428,6 +431,9 @@ def test_all_at_once_takes_nothing_that_one_by_one_refuses(texts: list[str]) -> 
         ({"time_zone": "Mars/Olympus"}, "time_zone must be a name of the IANA"),
         ({"time_zone": "../etc/passwd"}, "time_zone must be a name of the IANA"),
         ({"date_format": 5}, "date_format must be a format of strptime"),
+        ({"date_format": "%Q"}, "date_format must be a format of strptime: 'Q' is a bad directive"),
+        ({"time_format": "%"}, "time_format must be a format of strptime: stray %"),
+        ({"timestamp_format": "%d %d"}, "timestamp_format must be a format of strptime: redef"),
     ],
 )
 def test_options_that_are_wrong(options: Any, error: str) -> None:

@@ -558,6 +558,8 @@ def test_fingerprints_tell_changes(tmp_path: Path) -> None:
         ({"escape": '"'}, "must be different characters"),
         ({"encoding": "utf-9"}, "encoding must be one that Python knows"),
         ({"encoding": "hex"}, "encoding must be one that Python knows"),
+        ({"encoding": "idna"}, "encoding must be one that Python knows"),
+        ({"encoding": "punycode"}, "encoding must be one that Python knows"),
         ({"header": "id"}, "header must be True or False"),
     ],
 )

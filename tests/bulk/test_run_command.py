@@ -478,7 +478,7 @@ def test_statements_that_are_none(run: Run, insert: str, table: str, file: Path)
     refused(run("INSERT INTO no.where (id) VALUES (:key)", "rows.csv"), 1, "no")
     refused(run("INSERT INTO rows (key) VALUES (:key)", "rows.csv"), 1, "keyspace")
     refused(run(f"{insert}; {insert}", "rows.csv"), 1)
-    refused(run(insert, "rows.csv", "--keyspace", "nowhere"), 1, "nowhere")
+    refused(run(insert, "rows.csv", "--keyspace", "nowhere"), 1, "nowhere", "such a keyspace?\n")
     refused(run(insert, "rows.csv", "--output", "out.csv"), 2, "no rows")
     refused(run(insert, "rows.csv", "--not-found", "none.jsonl"), 2, "no rows")
 

@@ -230,6 +230,12 @@ def test_what_is_shown_of_a_run(
     assert state.at_work.endswith(" of 1 in flight")
 
 
+def test_intervals_that_never_end(node: Node, command: Command) -> None:
+    never = ("--progress", "1e300", "--checkpoint-interval", "1e300")
+    status, _, err = command(WRITE, "rows.csv", *never)
+    assert (status, len(err.splitlines())) == (0, 1)
+
+
 def test_what_a_shell_puts_in_a_files_place(node: Node, command: Command) -> None:
     """By <(another command): beside its path nothing can be written."""
     reader, writer = os.pipe()

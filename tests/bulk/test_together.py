@@ -74,6 +74,8 @@ def a_session() -> None:
         ({"not_found_file": "-"}, "not_found_file can't be standard output"),
         ({"checkpoint": "-"}, "checkpoint can't be standard output"),
         ({"resume": True}, "resume needs a checkpoint"),
+        ({"timeout": float("nan")}, "timeout must be a finite number of seconds above 0"),
+        ({"max_per_second": float("inf")}, "max_per_second must be a finite number of statements"),
         ({"resume_anyway": True, "checkpoint": "c"}, "resume_anyway is about resuming"),
         ({"resume": True, "overwrite": True, "checkpoint": "c"}, "resume and overwrite contradict"),
         ({"resume": True, "dry_run": True, "checkpoint": "c"}, "resume and dry_run contradict"),
@@ -232,6 +234,30 @@ def test_a_word_is_no_statement(arguments: list[str], capsys: pytest.CaptureFixt
     assert main(["run", *arguments]) == 2
     said = f"the statement comes first, in quotes, then files: {arguments[0]!r} is none"
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["--timeout", "--max-per-second", "--checkpoint-interval", "--progress"]
+)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.usefixtures("here")
+def test_no_finite_number(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "SELECT v FROM t WHERE id = :id", "ids.csv", option, value]) == 2
+    said = f"Invalid value for '{option}': {value} is no finite number."
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--latency"])
+@pytest.mark.usefixtures("here")
+def test_what_is_written_in_the_end_has_a_folder(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = "SELECT v FROM t WHERE id = :id"
+    assert main(["run", read, "ids.csv", option, "no-such/x.hgrm"]) == 2
+    assert "error: the folder of no-such/x.hgrm is not there\n" in capsys.readouterr().err
+    Path("x.hgrm").mkdir()
+    assert main(["run", read, "ids.csv", option, "x.hgrm"]) == 2
+    assert "'x.hgrm' is a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("statement", ["", "  \n", " -- a note", "/* one */ // other"])
