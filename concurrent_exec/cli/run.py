@@ -247,15 +247,27 @@ def _is_live(given: Given) -> bool:
 
 def _tell(report: Report, given: Given, context: click.Context, histogram: Any) -> int:
     """Say what became of it; return the exit status."""
-    for path in given.latency:
-        write_latencies(path, histogram)
-    if given.json_file is not None:
-        _write_json(report, given.json_file, histogram)
     if not given.quiet:
         for line in _lines(report, context):
             say(line)
+    for path in given.latency:
+        with _naming(path):
+            write_latencies(path, histogram)
+    if given.json_file is not None:
+        with _naming(given.json_file):
+            _write_json(report, given.json_file, histogram)
     status = _STATUSES[report.ended]
     return status if status or report.all_done else _FAILURES
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an OSError have the name of what can't be written."""
+    try:
+        yield
+    except OSError as error:
+        name = "standard output" if str(path) == "-" else str(path)
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def _write_json(report: Report, path: Path, histogram: Any) -> None:

@@ -236,6 +236,16 @@ def test_intervals_that_never_end(node: Node, command: Command) -> None:
     assert (status, len(err.splitlines())) == (0, 1)
 
 
+@pytest.mark.parametrize("option", ["--json", "--latency"])
+def test_a_report_that_can_not_be_written(node: Node, command: Command, option: str) -> None:
+    """What became of the records is said all the same, and what it was that failed."""
+    Path("full.hgrm").symlink_to("/dev/full")
+    status, _, err = command(WRITE, "rows.csv", option, "full.hgrm")
+    said, error = err.splitlines()
+    assert (status, said[:22]) == (1, "50 records: 50 done; i")
+    assert error == "concurrent-exec: error: full.hgrm: No space left on device"
+
+
 def test_what_a_shell_puts_in_a_files_place(node: Node, command: Command) -> None:
     """By <(another command): beside its path nothing can be written."""
     reader, writer = os.pipe()
