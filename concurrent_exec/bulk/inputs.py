@@ -21,6 +21,7 @@ class Input:
         """What was read already to see the columns, and the rest: a pipe can't be read again, and
         nothing else needs to be."""
         self._columns: Sequence[str] | int | None = None
+        self._is_empty = False
 
     def _read(self) -> Iterator[Chunk]:
         """Yield the chunks from the beginning on."""
@@ -29,11 +30,14 @@ class Input:
     @property
     def columns(self) -> Sequence[str] | int:
         """See `Source`."""
-        if self._columns is None:
+        if self._columns is None and not self._is_empty:
             self._columns = self._look()
+        if self._columns is None:
+            raise NoRecordsError(f"{self._name}: there are no records")
         return self._columns
 
-    def _look(self) -> Sequence[str] | int:
+    def _look(self) -> Sequence[str] | int | None:
+        """Return what the first records say, None where there are none."""
         chunks = self._read()
         seen: list[Chunk] = []
         for chunk in chunks:
@@ -42,9 +46,12 @@ class Input:
             if columns is not None:
                 self._begun = chain(seen, chunks)
                 return columns
-        if seen:
-            raise InputError(f"none of the records can be read: {seen[0].rejected[0].message}")
-        raise NoRecordsError(f"{self._name}: there are no records")
+        rejected = next(chain.from_iterable(chunk.rejected for chunk in seen), None)
+        if rejected is not None:
+            raise InputError(f"none of the records can be read: {rejected.message}")
+        self._is_empty = True
+        self._begun = iter(seen)
+        return None
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """See `Source`."""

@@ -78,7 +78,7 @@ class Files(Input):
         """Of the files, as they were given or found."""
         return [file.path for file in self._files]
 
-    def _look(self) -> Sequence[str] | int:
+    def _look(self) -> Sequence[str] | int | None:
         self._compare_headers()
         return super()._look()
 

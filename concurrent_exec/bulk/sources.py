@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby, islice
 from typing import Any
 
@@ -12,7 +13,7 @@ from concurrent_exec.bulk.columnar import ROWS, chunks_of, column_names
 from concurrent_exec.bulk.inputs import Input
 from concurrent_exec.bulk.json_lines import columns_of
 from concurrent_exec.bulk.reading import open_source
-from concurrent_exec.bulk.records import Chunk, InputError, Rejected, Source
+from concurrent_exec.bulk.records import Chunk, InputError, NoRecordsError, Rejected, Source
 
 __all__ = ["open_source", "source_of"]
 
@@ -92,10 +93,13 @@ class _Objects(Input):
 
     def fingerprint(self) -> Mapping[str, Any]:
         """See `Source`. Of objects it is little: their type, how many there are, the columns."""
+        columns: Any = None
+        with suppress(NoRecordsError):
+            columns = self.columns
         return {
             "type": type(self._records).__name__,
             "records": self._rows,
-            "columns": self.columns,
+            "columns": columns,
         }
 
 
@@ -110,7 +114,9 @@ class _Batches(_Objects):
 
     def _chunks(self) -> Iterator[Chunk]:
         batches = self._batches()
-        schema = getattr(batches, "schema", None) or self._records.schema
+        schema = getattr(batches, "schema", None)
+        if schema is None:  # one without columns is false
+            schema = self._records.schema
         column_names("", schema)
         return chunks_of(iter(batches), schema, "", 0)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import pandas
 import pytest
 from cassandra import InvalidRequest, OperationTimedOut
 from cassandra.cqltypes import Int32Type, UTF8Type
@@ -267,6 +268,13 @@ def test_what_can_not_be_resumed(tmp_path: Path) -> None:
         run(session, insert, records(100), resume=True, **options)
     with pytest.raises(ValueError, match="checkpoint"):
         run(session, insert, records(100), resume=True)
+
+
+@pytest.mark.parametrize("make", [list, lambda: iter([]), pandas.DataFrame])
+def test_where_there_is_nothing_all_is_done(make: Callable[[], Any], tmp_path: Path) -> None:
+    session, insert = session_of(at_once)
+    report = run(session, insert, make(), checkpoint=tmp_path / "journal")
+    assert (report.records, report.all_done) == (0, True)
 
 
 def test_two_runs_never_write_the_same_file(tmp_path: Path) -> None:

@@ -192,9 +192,15 @@ def test_what_the_iterable_raises_reaches_the_caller() -> None:
         list(source_of(broken()).chunks())
 
 
-def test_no_records() -> None:
-    with pytest.raises(NoRecordsError, match=r"^the list: there are no records$"):
-        _ = source_of([]).columns
+@pytest.mark.parametrize("make", [list, pandas.DataFrame, lambda: pa.table({}), lambda: iter([])])
+def test_no_records(make: Callable[[], Any]) -> None:
+    """It may be asked for what they have more often than they can be read."""
+    found = source_of(make())
+    for _ in range(2):
+        with pytest.raises(NoRecordsError, match=r"^the \w+: there are no records$"):
+            _ = found.columns
+    assert found.fingerprint()["columns"] is None
+    assert records(found) == []
 
 
 @pytest.mark.parametrize("given", [5, None, {"a": 1}, b"a"])
