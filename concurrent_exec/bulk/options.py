@@ -25,7 +25,8 @@ class ReadingOptions:
     """How files become records. Raises TypeError or ValueError naming an option that is wrong."""
 
     format: Format | None = None
-    """What the files are; by their names' ends if None. Standard input is looked into."""
+    """What the files are; by their names' ends if None. Standard input is looked into, as any pipe
+    is."""
     header: bool = True
     """Whether the first record of CSV has the columns' names."""
     delimiter: str | None = None
@@ -36,7 +37,8 @@ class ReadingOptions:
     escape: str | None = None
     """One character that takes away the next one's meaning; None if there is none."""
     encoding: str = "utf-8"
-    """Of CSV and JSON Lines. A byte order mark at the beginning is left out."""
+    """Of CSV and JSON Lines. A byte order mark at the beginning is left out; that of another
+    encoding is refused."""
 
     def __post_init__(self) -> None:
         if self.format is not None:
