@@ -314,6 +314,7 @@ def _lines(report: Report, context: click.Context) -> Iterator[str]:
         elif report.checkpoint is None:
             yield f"{why}; without a checkpoint it can't be resumed"
         else:
-            arguments = [each for each in context.meta[ARGUMENTS] if each != "--resume"]
+            given = context.meta[ARGUMENTS]
+            arguments = [each for each in given if each not in ("--resume", "--overwrite")]
             command = shlex.join([PROGRAM, "run", *arguments, "--resume"])
             yield f"{why}; this goes on: {command}"

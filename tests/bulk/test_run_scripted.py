@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,6 +108,18 @@ def test_a_run_that_keeps_no_journal_and_is_interrupted(
     assert status == 130
     assert err.splitlines()[-1] == "interrupted; without a checkpoint it can't be resumed"
     assert not Path("rows.csv.checkpoint").exists()
+
+
+def test_a_run_that_began_anew_goes_on_as_it_is_told(
+    node: Node, command: Command, interrupted_at: Any
+) -> None:
+    node.meanwhile = interrupted_at(3)
+    status, _, err = command(WRITE, "rows.csv", "--overwrite", "--concurrency", "1")
+    assert status == 130
+    told = shlex.split(err.splitlines()[-1].removeprefix("interrupted; this goes on: "))
+    assert told[:2] == ["concurrent-exec", "run"]
+    assert command(*told[2:])[0] == 0
+    assert {key for key, _ in node.sent} == set(range(COUNT))
 
 
 def test_a_dry_run_that_is_interrupted(
