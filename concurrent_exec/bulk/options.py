@@ -125,11 +125,11 @@ def _check_character(name: str, value: object) -> None:
         raise ValueError(f"{name} must be one character, no line break, not {value!r}")
 
 
-def _check_encoding(encoding: object) -> None:
+def _check_encoding(encoding: Any) -> None:
     try:
-        "".encode(encoding)  # type: ignore[arg-type]
+        "".encode(encoding)
         # Some know no way to go on where a byte is wrong, such as those of names in the Internet.
-        codecs.getincrementaldecoder(encoding)("surrogateescape").decode(b"a")  # type: ignore[arg-type]
+        codecs.getincrementaldecoder(encoding)("surrogateescape").decode(b"a")
     except (LookupError, TypeError, ValueError):
         raise ValueError(
             f"encoding must be one that Python knows, such as 'latin-1', not {encoding!r}"
