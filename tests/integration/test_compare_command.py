@@ -136,7 +136,7 @@ def test_a_write_without_a_yes_is_refused(run: Run, insert: str, file: Path, row
             f"run,key,value\n{RUN},1,a\n{RUN},one,b\n",
         ),
         (1, "rows.csv: has no records\n", "run,key,value\n"),
-        (1, "rows.csv: no column for the marker 'value': there are run, key; ", "run,key\n"),
+        (1, "rows.csv: no column for the marker 'value': there are run, key\n", "run,key\n"),
         (1, "rows.csv, line 2, run: must not be missing: it is part", "run,key,value\n,1,a\n"),
         (1, "Invalid null value", f"run,key,value\n{RUN},,a\n"),  # the server's word
     ],
