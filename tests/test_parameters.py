@@ -73,7 +73,7 @@ def test_json_of_another_type_is_refused(tmp_path: Path, kind: str, text: str, n
     [
         ("x.txt", "", ": the name's end does not say what it is: "),
         ("x.csv", "", ": is empty, and should begin with a header$"),
-        ("x.csv", "id\n1\n", ": no column for the marker 'name': there are id; "),
+        ("x.csv", "id\n1\n", ": no column for the marker 'name': there are id"),
         ("x.csv", "id,id,name\n", ", line 1: two columns are called 'id'$"),
         ("x.csv", 'id,name\n1,"a\nb"\n2\n', ", line 4: has 1 fields, not 2$"),
         ("x.csv", "id,name\n1,a\n2,b,c\n", ", line 3: has 3 fields, not 2$"),
@@ -83,7 +83,7 @@ def test_json_of_another_type_is_refused(tmp_path: Path, kind: str, text: str, n
         ("x.jsonl", "[1, null]\n{", ", line 2: is no JSON$"),
         ("x.jsonl", "[1, null]\n5", ", line 2: must be an object or an array$"),
         ("x.jsonl", "[1]", ": the records have 1 columns and no names, the statement has 2 "),
-        ("x.jsonl", '{"id": 1}', ": no column for the marker 'name': there are id; "),
+        ("x.jsonl", '{"id": 1}', ": no column for the marker 'name': there are id"),
         ("x.jsonl", b'[1, null]\n[1, "\xff"]', ", line 2: can't be decoded as utf-8$"),
     ],
 )
