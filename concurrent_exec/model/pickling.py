@@ -2,36 +2,70 @@
 
 Several of the drivers' exceptions do not: unpickling calls their class with the arguments of
 `Exception`, which are not those of their own `__init__`, and some hold a `Host`, which holds a
-lock. Here an exception travels as its class, its arguments and its attributes, and whatever
-among these can't be pickled travels as its text. One whose class nobody could import, as a function
-has made it, travels as the next of its base classes, with a note that says so.
+lock. Here an exception travels as its class, its arguments and its attributes, also those that a
+type of C or a slot keeps (an OSError's filename), and whatever among these can't be pickled travels as
+its text. One whose class nobody could import, as a function has made it, travels as the next of its
+base classes, with a note that says so.
 """
 
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
+from functools import lru_cache
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
+
+_LEFT_BEHIND = {"obj"}
+"""What an AttributeError was about may be anything; Python's own pickling leaves it, too."""
 
 
 def _rebuild(
-    kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+    kind: type[BaseException],
+    args: tuple[Any, ...],
+    state: dict[str, Any],
+    fields: dict[str, Any],
 ) -> BaseException:
-    # Its own __init__ may want other arguments; what the C type under it keeps is set by that
-    # type's, an OSError's errno for instance.
+    # Its own __init__ may want other arguments; that of the C type under it may not.
     builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
     try:
         exc = kind.__new__(kind, *args)
         builtin.__init__(exc, *args)  # type: ignore[misc]  # a base of its very class
     except TypeError:
         exc = kind.__new__(kind)
+    if type(exc) is not kind:  # OSError makes what fits its number
+        exc = kind.__new__(kind)
     exc.args = args
+    for name, value in fields.items():
+        # One that was never set is None, too, but an OSError shows it once it is set to that.
+        if value is not None or getattr(exc, name, None) is not None:
+            with suppress(AttributeError, TypeError):  # of a slot that its class refuses to set
+                setattr(exc, name, value)
     exc.__dict__.update(state)
     return exc
 
 
+@lru_cache(256)
+def _names(kind: type[BaseException]) -> list[str]:
+    """Return the names of what its instances keep besides `args` and `__dict__`."""
+    found: list[str] = []
+    for base in kind.__mro__[: kind.__mro__.index(BaseException)]:
+        if base is BaseExceptionGroup:  # which has all of it in `args`
+            continue
+        slots: Any = MemberDescriptorType
+        if base.__module__ == "builtins":
+            slots |= GetSetDescriptorType
+        found += [name for name, value in vars(base).items() if isinstance(value, slots)]
+    return [name for name in found if name not in _LEFT_BEHIND and not name.startswith("__")]
+
+
+def _fields(exc: BaseException) -> dict[str, Any]:
+    return {name: getattr(exc, name, None) for name in _names(type(exc))}
+
+
 def twin(exc: BaseException) -> BaseException:
     """Return an exception like `exc`, with its attributes and its cause."""
-    made = _rebuild(type(exc), exc.args, vars(exc))
+    made = _rebuild(type(exc), exc.args, vars(exc), _fields(exc))
     made.__cause__ = exc.__cause__
     return made
 
@@ -50,7 +84,8 @@ class PortableException:
         if kind is not type(exc):
             note = f"concurrent_exec: it was a {type(exc).__name__}, whose class can't be imported"
             state["__notes__"] = [*state.get("__notes__", ()), note]
-        return _rebuild, (kind, args, state)
+        fields = {name: portable(value) for name, value in _fields(exc).items()}
+        return _rebuild, (kind, args, state, fields)
 
 
 def portable(value: Any) -> Any:
