@@ -53,15 +53,23 @@ def what_fits(kinds: dict[Any, Any], kind: type[BaseException], other: Any) -> A
     return next((made for base, made in kinds.items() if issubclass(kind, base)), other)
 
 
+def fitting(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return st.binary(max_size=3)
+    return numbers if isinstance(value, int) else words
+
+
 @st.composite
 def exceptions(draw: Any) -> BaseException:
     kind = draw(st.sampled_from(BUILTIN))
     fits = {**unicode, OSError: of_os, SyntaxError: of_syntax, BaseExceptionGroup: groups}
     arguments = draw(what_fits(fits, kind, st.lists(words | numbers).map(tuple)))
     exc = kind(*arguments, **draw(what_fits(names, kind, st.just({}))))
-    for name in draw(st.sets(st.sampled_from([*attributes(exc), "note"]))) - {"args"}:
-        with suppress(AttributeError, TypeError):  # it can't be set, or only to others
-            setattr(exc, name, draw(words | numbers))
+    there = {**attributes(exc), "note": None}
+    for name in sorted(draw(st.sets(st.sampled_from(sorted(there)))) - {"args"}):
+        with suppress(AttributeError):  # it can't be set
+            # Of another type it takes the interpreter by surprise: that of a UnicodeError's encoding.
+            setattr(exc, name, draw(fitting(there[name])))
     return exc
 
 
