@@ -1,4 +1,4 @@
-"""Exceptions that go to another process and come back: nothing of Python's own is lost on the way."""
+"""Exceptions that go to another process: nothing that Python's own keep is lost on the way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concurrent_exec.model.pickling import PortableException, twin
+from concurrent_exec import NotTransferableError
+from concurrent_exec.model.pickling import PortableException, pack_error, twin, unpack_error
 
 BUILTIN = sorted(
     {
@@ -68,7 +69,7 @@ def exceptions(draw: Any) -> BaseException:
     there = {**attributes(exc), "note": None}
     for name in sorted(draw(st.sets(st.sampled_from(sorted(there)))) - {"args"}):
         with suppress(AttributeError):  # it can't be set
-            # Of another type it takes the interpreter by surprise: that of a UnicodeError's encoding.
+            # A value of another type may take the interpreter by surprise.
             setattr(exc, name, draw(fitting(there[name])))
     return exc
 
@@ -143,3 +144,31 @@ def test_what_a_slot_keeps_survives() -> None:
             "a file",
             "[Errno 5] broken: 'a file'",
         )
+
+
+class Circular(Exception):
+    """Holds itself."""
+
+    def __init__(self) -> None:
+        super().__init__("private")
+        self.itself = self
+
+
+class Unknown(Exception):
+    """Has a class that is not there any more when it comes."""
+
+
+def test_an_error_that_can_not_be_had_is_told_by_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    circular = unpack_error(pack_error(Circular()))
+    assert isinstance(circular, NotTransferableError)
+    assert (circular.what, circular.reason) == ("error", "Circular: RecursionError")
+    packed = pack_error(Unknown("private"))
+    monkeypatch.delattr(f"{__name__}.Unknown")
+    unknown = unpack_error(packed)
+    assert isinstance(unknown, NotTransferableError)
+    assert str(unknown).startswith(
+        "it failed, but its error can't go from one process to another "
+        "(Unknown: Can't get attribute 'Unknown' on "
+    )
+    assert isinstance(unknown.__cause__, AttributeError)
+    assert unknown.__cause__.__traceback__ is None

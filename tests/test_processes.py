@@ -93,7 +93,18 @@ class Unreadable:
 
 # ---- chunks ----
 
-FATES = ("well", "fails", "nameless", "refused", "parameter", "unreadable", "result")
+FATES = (
+    "well",
+    "own",
+    "fails",
+    "nameless",
+    "refused",
+    "parameter",
+    "unreadable",
+    "result",
+    "unreadable result",
+    "unreadable error",
+)
 NOT_SENT: dict[str, Any] = {"parameter": Unwilling(), "unreadable": Unreadable()}
 
 
@@ -102,12 +113,19 @@ def reply(statement: Any, parameters: Any) -> Reply:
     error = Broken(index) if fate in ("fails", "refused") else None
     if fate == "nameless":
         error = nameless()(index)
-    rows = [Unwilling()] if fate == "result" else [index]
-    return Reply(rows=rows, error=error, refuse=fate == "refused", at_once=True)
+    if fate == "unreadable error":
+        error = Broken(Unreadable())
+    rows = {
+        "result": [Unwilling()],
+        "unreadable result": [Unreadable()],
+        "own": [Fate("well", index)],
+    }
+    return Reply(rows=rows.get(fate, [index]), error=error, refuse=fate == "refused", at_once=True)
 
 
 @settings(max_examples=settings().max_examples // 4)
 @example(fates=["well", "unreadable"], chunksize=2, concurrency=2, linger=0, stream=False)
+@example(fates=list(FATES) * 2, chunksize=20, concurrency=20, linger=0.001, stream=False)
 @given(
     fates=st.lists(st.sampled_from(FATES), max_size=30),
     chunksize=st.integers(1, 12),
@@ -138,15 +156,19 @@ def test_each_statement_of_any_chunk_has_its_own_fate(
         if fate == "well":
             assert list(result.unwrap()) == [index]
             continue
+        if fate == "own":
+            assert list(result.unwrap()) == [Fate("well", index)]
+            continue
         assert result.index == index
         error: Any = result.result_or_exc
         if fate in ("fails", "nameless", "refused"):
             assert (type(error), error.args) == (Broken, (index,))
         else:
             assert type(error) is NotTransferableError
-            assert error.what == ("parameters" if fate in NOT_SENT else "result")
-            assert error.reason == "ValueError"
+            assert error.what == ("parameters" if fate in NOT_SENT else fate.split()[-1])
+            assert error.reason == ("Broken: " if fate == "unreadable error" else "") + "ValueError"
             assert "private" not in str(error)
+            assert isinstance(error.__cause__, ValueError) == fate.startswith("unreadable ")
 
 
 def test_a_chunk_comes_whole_and_as_large_as_was_said() -> None:
@@ -355,6 +377,18 @@ def test_what_connect_raises_is_told_and_the_next_chunk_tries_again() -> None:
         note,
         "concurrent_exec: statement 0 of the input failed: an insert",
     ]
+
+
+def refusing_unreadably() -> Any:
+    raise Broken(Unreadable())
+
+
+def test_what_connect_raises_is_told_though_it_can_not_be_read_here() -> None:
+    with ProcessExecutor(refusing_unreadably, pool=Threads) as executor:
+        error = executor.submit("an insert").exception()
+    assert isinstance(error, NotTransferableError)
+    assert (error.what, error.reason) == ("error", "Broken: ValueError")
+    assert error.__notes__ == ["concurrent_exec: connect() raised this in a worker process"]
 
 
 class Empty:

@@ -41,11 +41,24 @@ _SET_BY_USERS = (
 )
 
 
+_EVERYWHERE = {"builtins", "cassandra", "concurrent_exec", "datetime", "decimal", "ipaddress"}
+
+
 def dumps(value: Any) -> bytes:
     """Return `value` pickled; raises whatever pickling it does."""
+    return dumps_noting(value)[0]
+
+
+def dumps_noting(value: Any) -> tuple[bytes, bool]:
+    """Return `value` pickled, and whether any process of ours can unpickle that.
+
+    It can what is made of Python's own, the driver's and our objects only; others may have a class
+    that can't be imported there, or refuse. Raises whatever pickling does.
+    """
     file = io.BytesIO()
-    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
-    return file.getvalue()
+    pickler = _Pickler(file, pickle.HIGHEST_PROTOCOL)
+    pickler.dump(value)
+    return file.getvalue(), not pickler.has_others
 
 
 loads = pickle.loads
@@ -53,6 +66,9 @@ loads = pickle.loads
 
 
 class _Pickler(pickle.Pickler):
+    has_others = False
+    """Whether it has met what may not be known everywhere."""
+
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         reduce = _REDUCE.get(kind)
@@ -60,11 +76,15 @@ class _Pickler(pickle.Pickler):
             return reduce(obj)
         if obj is UNSET_VALUE:
             return _unset, ()
+        reduced = NotImplemented
         if isinstance(obj, type):
-            return _reduced_type(obj) if issubclass(obj, CassandraType) else NotImplemented
-        if isinstance(obj, tuple) and hasattr(kind, "_fields"):
-            return _reduced_named_tuple(obj)
-        return NotImplemented
+            reduced = _reduced_type(obj) if issubclass(obj, CassandraType) else NotImplemented
+        elif isinstance(obj, tuple) and hasattr(kind, "_fields"):
+            reduced = _reduced_named_tuple(obj)
+        if reduced is NotImplemented and not self.has_others:
+            named = obj if hasattr(obj, "__qualname__") else kind  # a function, or of that class
+            self.has_others = str(named.__module__).partition(".")[0] not in _EVERYWHERE
+        return reduced
 
 
 # ---- values ----

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from concurrent_exec.drivers.travelling import arrived, dumps, loads, parts_of, result_of
+from concurrent_exec.drivers.travelling import (
+    arrived,
+    dumps,
+    dumps_noting,
+    loads,
+    parts_of,
+    result_of,
+)
 from concurrent_exec.model import NotTransferableError
-from concurrent_exec.model.pickling import PortableException
+from concurrent_exec.model.pickling import pack_error, unpack_error, why
 from concurrent_exec.run import Job
 
 Outcome = tuple[bool, Any] | tuple[bool, Any, bool]
@@ -87,7 +94,7 @@ def why_not(job: Job) -> NotTransferableError:
         try:
             dumps(part)
         except Exception as exc:
-            return NotTransferableError(what, _reason(exc))
+            return NotTransferableError(what, why(exc))
     return NotTransferableError("statement", _NOT_TOLD)
 
 
@@ -95,18 +102,25 @@ def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
     """Return the outcomes, those that can't be pickled as failures that say so."""
     packed = [_packed(outcome) for outcome in outcomes]
     try:
-        return dumps(packed)
-    except Exception:  # one of them: see which
-        return dumps([_portable(each) for each in packed])
+        reply, is_for_all = dumps_noting(packed)
+    except Exception:  # of one of them
+        is_for_all = False
+    # Each in a pickle of its own takes several times as long: only where one may fail.
+    return reply if is_for_all else dumps([_alone(each) for each in packed])
 
 
 def unpack_outcomes(reply: bytes, jobs: Sequence[Job]) -> list[Outcome]:
-    """Return the outcomes of `jobs`; raises whatever unpickling does."""
+    """Return the outcomes of `jobs`, those that can't be unpickled as failures that say so.
+
+    Raises whatever unpickling does where that is not one outcome's doing.
+    """
     outcomes: list[Outcome] = []
     for job, packed in zip(jobs, loads(reply), strict=True):
         if type(packed) is list:
             error, sent = packed
-            outcomes.append((False, loads(error), sent))
+            outcomes.append((False, unpack_error(error), sent))
+        elif type(packed) is bytes:
+            outcomes.append(_read(packed, job))
         else:
             outcomes.append((True, result_of(packed, job.statement)))
     return outcomes
@@ -123,18 +137,23 @@ def _packed(outcome: Outcome) -> Any:
 
 
 def _failed(error: BaseException, sent: bool) -> list[Any]:
-    return [dumps(PortableException(error)), sent]
+    return [pack_error(error), sent]
 
 
-def _portable(packed: Any) -> Any:
+def _alone(packed: Any) -> Any:
+    """The parts of a result in a pickle of their own."""
+    if packed is None or type(packed) is list:
+        return packed
     try:
-        dumps(packed)
+        return dumps(packed)
     except Exception as exc:
-        return _failed(NotTransferableError("result", _reason(exc)), True)
-    return packed
+        return _failed(NotTransferableError("result", why(exc)), True)
 
 
-def _reason(exc: BaseException) -> str:
-    # What is said by pickle itself names types; what is said by others may show values.
-    text = str(exc)
-    return text if text.startswith(("cannot pickle ", "Can't pickle ")) else type(exc).__name__
+def _read(packed: bytes, job: Job) -> Outcome:
+    try:
+        return True, result_of(loads(packed), job.statement)
+    except Exception as exc:
+        error = NotTransferableError("result", why(exc))
+        error.__cause__ = exc.with_traceback(None)
+        return False, error, True

@@ -21,7 +21,7 @@ from concurrent_exec.executors.auto import STRATEGIES, choose
 from concurrent_exec.executors.base import Executor
 from concurrent_exec.executors.opening import open_session
 from concurrent_exec.model import Sending
-from concurrent_exec.model.pickling import PortableException
+from concurrent_exec.model.pickling import pack_error, why
 from concurrent_exec.run import Gate, Job, Work
 from concurrent_exec.run.work import Told
 
@@ -31,7 +31,8 @@ MOST_STATEMENTS = 1_000
 """So many statements are kept prepared; whoever has more has them prepared again."""
 
 ANSWERED, NO_SESSION, UNREADABLE = range(3)
-"""What a reply is: the outcomes; why there is no session; why the chunk could not be read."""
+"""What a reply is: the outcomes; the error why there is no session; in words why the chunk can't be
+read."""
 
 _workers: dict[str, _Worker] = {}
 _lock = Lock()
@@ -51,11 +52,11 @@ def run_chunk(key: str, connect: bytes, resends: bool, chunk: bytes) -> tuple[in
                 worker = _workers[key] = _Worker(pickle.loads(connect))
         worker.prepare_for(resends)
     except BaseException as exc:
-        return NO_SESSION, pickle.dumps(PortableException(exc))
+        return NO_SESSION, pack_error(exc)
     try:
         items = unpack(chunk, worker.statement)
     except Exception as exc:
-        return UNREADABLE, pickle.dumps(PortableException(exc))
+        return UNREADABLE, why(exc).encode()
     return ANSWERED, pack_outcomes(worker.run(items))
 
 

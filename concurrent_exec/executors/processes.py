@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from concurrent_exec.executors._chunks import Outcome, pack, unpack_outcomes, why_not
+from concurrent_exec.executors._chunks import pack, unpack_outcomes, why_not
 from concurrent_exec.executors._exit import exiting
 from concurrent_exec.executors._linger import Linger
 from concurrent_exec.executors._worker import (
@@ -38,6 +38,7 @@ from concurrent_exec.model import (
     WorkerLostError,
 )
 from concurrent_exec.model.options import number, positive_int
+from concurrent_exec.model.pickling import unpack_error
 from concurrent_exec.run import Job, succeed_all
 from concurrent_exec.run.interrupts import interrupted
 
@@ -240,19 +241,20 @@ class ProcessExecutor(Executor[R]):
     ) -> None:
         try:
             what, reply = future.result()
-            if what == ANSWERED:
-                _settle(jobs, unpack_outcomes(reply, jobs))
-            elif what == UNREADABLE and len(jobs) > 1:
-                self._send_each(jobs)
-            else:
-                _fail_unsent(jobs, what, pickle.loads(reply))
         except futures.BrokenExecutor as exc:
             self._replace(pool)
             _lose(jobs, str(exc) or type(exc).__name__)
         except futures.CancelledError:
             _lose(jobs, "its pool was told to cancel what it had")
-        except Exception as exc:  # a pool of another kind, or a reply that can't be read here
+        except Exception as exc:  # a pool of another kind
             _lose(jobs, f"{type(exc).__name__}: {exc}")
+        else:
+            if what == ANSWERED:
+                _settle(jobs, reply)
+            elif what == UNREADABLE and len(jobs) > 1:
+                self._send_each(jobs)
+            else:
+                _fail_unsent(jobs, what, reply)
 
     # ---- what other strategies do with their session ----
 
@@ -264,7 +266,12 @@ class ProcessExecutor(Executor[R]):
             self._end_pool(wait=False)
 
 
-def _settle(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+def _settle(jobs: Sequence[Job], reply: bytes) -> None:
+    try:
+        outcomes = unpack_outcomes(reply, jobs)
+    except Exception as exc:  # what it says may show values
+        _lose(jobs, f"its answer can't be read here: {type(exc).__name__}")
+        return
     pairs = list(zip(jobs, outcomes, strict=True))
     succeed_all([(job, outcome[1]) for job, outcome in pairs if outcome[0]])
     for job, outcome in pairs:
@@ -278,11 +285,13 @@ def _lose(jobs: Sequence[Job], reason: str) -> None:
         job.fail(error)
 
 
-def _fail_unsent(jobs: Sequence[Job], what: int, error: BaseException) -> None:
+def _fail_unsent(jobs: Sequence[Job], what: int, reply: bytes) -> None:
+    error: BaseException
     if what == NO_SESSION:
+        error = unpack_error(reply)
         error.add_note("concurrent_exec: connect() raised this in a worker process")
     else:
-        error = NotTransferableError("parameters", type(error).__name__)
+        error = NotTransferableError("parameters", reply.decode())
     for job in jobs:
         job.fail(error, sent=False)
 

@@ -12,7 +12,7 @@ ConcurrentExecError
 +-- UnknownDriverError (TypeError)       a session that `DirectExecutor` can't see through
 +-- RunClosedError (RuntimeError)        a list was asked of a run that was closed
 +-- WorkerLostError                      a worker process ended before it had answered
-+-- NotTransferableError (TypeError)     what can't be pickled can't go to a worker or come back
++-- NotTransferableError (TypeError)     what can't go to a worker process or come back
 """
 
 from __future__ import annotations
@@ -192,10 +192,11 @@ class WorkerLostError(ConcurrentExecError):
 
 
 class NotTransferableError(ConcurrentExecError, TypeError):
-    """A statement or its result can't travel between processes: it can't be pickled.
+    """A statement or its result can't be pickled, or not be unpickled in the other process.
 
-    `what` is "statement", "parameters", "options" or "result". Where it is "result", the statement
-    has succeeded; else it was not sent.
+    `what` is "statement", "parameters", "options", "result" or "error". Where it is "result", the
+    statement has succeeded; where it is "error", it has failed with one that can't be had here;
+    else it was not sent. What unpickling has raised here is the `__cause__`.
     """
 
     def __init__(self, what: str, reason: str) -> None:
@@ -204,5 +205,8 @@ class NotTransferableError(ConcurrentExecError, TypeError):
         self.reason = reason
 
     def __str__(self) -> str:
-        done = "it succeeded, but" if self.what == "result" else "it was not sent:"
-        return f"{done} its {self.what} can't be pickled ({self.reason})"
+        done = _DONE.get(self.what, "it was not sent:")
+        return f"{done} its {self.what} can't go from one process to another ({self.reason})"
+
+
+_DONE = {"result": "it succeeded, but", "error": "it failed, but"}

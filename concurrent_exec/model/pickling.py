@@ -3,9 +3,9 @@
 Several of the drivers' exceptions do not: unpickling calls their class with the arguments of
 `Exception`, which are not those of their own `__init__`, and some hold a `Host`, which holds a
 lock. Here an exception travels as its class, its arguments and its attributes, also those that a
-type of C or a slot keeps (an OSError's filename), and whatever among these can't be pickled travels as
-its text. One whose class nobody could import, as a function has made it, travels as the next of its
-base classes, with a note that says so.
+type of C or a slot keeps (an OSError's filename), and whatever among these can't be pickled travels
+as its text. One whose class nobody could import, as a function has made it, travels as the next of
+its base classes, with a note that says so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import lru_cache
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
+
+from concurrent_exec.model.errors import NotTransferableError
 
 _LEFT_BEHIND = {"obj"}
 """What an AttributeError was about may be anything; Python's own pickling leaves it, too."""
@@ -101,3 +103,38 @@ def portable(value: Any) -> Any:
     except Exception:  # pickle promises no particular type for what it can't do
         return str(value)
     return value
+
+
+def pack_error(error: BaseException) -> bytes:
+    """Return `error` for `unpack_error`, whatever it holds."""
+    kind = type(error).__name__
+    try:
+        pickled = pickle.dumps(PortableException(error))
+    except Exception as exc:  # as it holds itself, for one
+        pickled = pickle.dumps(PortableException(_not_had(kind, exc)))
+    return pickle.dumps((kind, pickled))
+
+
+def unpack_error(packed: bytes) -> BaseException:
+    """Return the error that `pack_error` has packed, or one that says why it can't be had here."""
+    kind, pickled = pickle.loads(packed)
+    try:
+        error: BaseException = pickle.loads(pickled)
+    except Exception as exc:
+        error = _not_had(kind, exc)
+        error.__cause__ = exc.with_traceback(None)
+    return error
+
+
+def _not_had(kind: str, exc: Exception) -> NotTransferableError:
+    return NotTransferableError("error", f"{kind}: {why(exc)}")
+
+
+_OF_PICKLE = ("cannot pickle ", "Can't pickle ", "Can't get attribute ", "No module named ")
+
+
+def why(exc: Exception) -> str:
+    """Say why something can't be pickled or unpickled, without any of its values."""
+    # What is said by pickle itself names types; what is said by others may show values.
+    text = str(exc)
+    return text if text.startswith(_OF_PICKLE) else type(exc).__name__
