@@ -50,6 +50,7 @@ OTHER_SUITES = {
     "observers/": ["tests/test_shipped_observers.py"],
     "executors/dask_pool.py": ["tests/distributed"],
     "executors/lanes.py": ["tests/test_lanes.py"],
+    "executors/_chunks.py": ["tests/test_processes.py"],
     "executors/pools.py": ["tests/test_processes.py"],
     "executors/processes.py": ["tests/test_processes.py"],
     "bulk/": ["tests/bulk/test_workers.py"],
@@ -845,10 +846,23 @@ FAULTS = [
         "            pass\n        broken",
     ),
     Fault(
+        "a result that can't be unpickled takes its whole chunk with it",
+        "executors/_chunks.py",
+        "    return reply if is_for_all else",
+        "    return reply if reply else",
+    ),
+    Fault(
         "what a lost process had is sent again though that is not safe",
         "bulk/spreading.py",
-        "        elif not self._task.idempotent:\n",
-        "        elif False:\n",
+        "        if not self._task.idempotent:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "what is lost while the run ends with an error is not told",
+        "bulk/spreading.py",
+        "        if self._is_ending:\n            return",
+        "        if self._trouble is not None:\n            return None\n"
+        "        if self._stopped:\n            return",
     ),
     Fault(
         "portions settle in any order",
@@ -888,7 +902,7 @@ FAULTS = [
     ),
     Fault(
         "a process sends what of its portion is settled",
-        "bulk/worker.py",
+        "bulk/portion_ledger.py",
         "beyond=tuple(portion.beyond)",
         "beyond=()",
     ),

@@ -284,6 +284,7 @@ class BulkRun:
             task,
             workers,
             ledger,
+            binding=self.binding,
             in_order=task.keeps_rows,
             max_per_second=options.get("max_per_second"),
             histograms=self._histograms,

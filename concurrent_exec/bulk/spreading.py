@@ -19,14 +19,17 @@ from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import Any
 
+from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.errors import NoWorkersError
 from concurrent_exec.bulk.ledger import Ledger
+from concurrent_exec.bulk.portion_ledger import lost
 from concurrent_exec.bulk.portions import SHARD, Portion, Settlement, Task
 from concurrent_exec.bulk.records import Chunk, InputError, cut
 from concurrent_exec.bulk.worker import do_portion, forget
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
 from concurrent_exec.model import WorkerLostError
+from concurrent_exec.model.pickling import unpack_error
 from concurrent_exec.observers import LatencyHistogram
 
 SECONDS = 0.3
@@ -64,6 +67,7 @@ class _Given:
     lane: int = field(compare=False, default=0)
     """Who has, or had, it."""
     deaths: int = field(compare=False, default=0)
+    """How often its process has died; `ATTEMPTS` where no other is to be asked."""
 
 
 _END = object()
@@ -79,6 +83,7 @@ class Spread:
         workers: Workers,
         ledger: Ledger,
         *,
+        binding: Binding | None,
         in_order: bool,
         max_per_second: float | None,
         histograms: Sequence[LatencyHistogram],
@@ -86,12 +91,14 @@ class Spread:
         """Make one; nothing is started yet.
 
         task: what each process is told.
+        binding: of the records that are read here.
         in_order: whether portions settle in the order of the input, as rows are put out.
         max_per_second: of all processes together.
         histograms: take in what the processes have measured.
         """
         self._histograms = histograms
         self._task = task
+        self._binding = binding
         self._pickled = pickle.dumps(task)
         self._workers = workers
         self._ledger = ledger
@@ -147,7 +154,8 @@ class Spread:
 
         Raises what reading raises, after what was read is settled; what a process raises that can
         do nothing, as it can't connect; WorkerLostError where processes die again and again,
-        NoWorkersError where none is to be had; and what the ledger raises.
+        NoWorkersError where none is to be had, or none that can tell what was lost of a shard; and
+        what the ledger raises.
         """
         if isinstance(chunks, Shards):
             self._take_shards(chunks)
@@ -157,27 +165,29 @@ class Spread:
             ).start()
         try:
             while True:
-                if self._trouble is None:
-                    self._hand_out()
+                self._hand_out()
                 if not self._goes_on:
                     break
                 with suppress(Empty):
                     self._take(self._events.get(timeout=MISSING if self._missing else None))
         finally:
             self._close()
-        trouble = self._trouble or self._ends_with
+        trouble = self._with_untold(self._trouble or self._ends_with)
         if trouble is not None:
             raise trouble
         return self._at_end and not (self._unread or self._again or self._done)
 
     @property
+    def _is_ending(self) -> bool:
+        """Whether nothing more is to be sent."""
+        return self._stopped or self._trouble is not None
+
+    @property
     def _goes_on(self) -> bool:
         if self._out:
             return True
-        if self._trouble is not None:
+        if self._is_ending:  # what could be handed out has been: nobody is waited for
             return False
-        if self._stopped:
-            return any(given.portion.lost is not None for given in self._again)
         return not self._at_end or bool(self._unread or self._again)
 
     # ---- what is read ----
@@ -217,7 +227,7 @@ class Spread:
     # ---- what is handed out ----
 
     def _hand_out(self) -> None:
-        while self._free_lane(None) is not None and self._trouble is None:
+        while self._free_lane(None) is not None:
             given = self._next()
             if given is None:
                 return
@@ -229,7 +239,7 @@ class Spread:
             self._give(given, lane)
 
     def _next(self) -> _Given | None:
-        if self._stopped:
+        if self._is_ending:
             return self._next_lost()
         if self._again and (self._has_room or self._again[0].first < min(self._done)):
             return heappop(self._again)
@@ -238,11 +248,15 @@ class Spread:
     def _next_lost(self) -> _Given | None:
         """Return one whose records may not be sent again, but are to be told: a resumed run would
         send them."""
-        given = min((each for each in self._again if each.portion.lost is not None), default=None)
+        given = min((each for each in self._lost() if each.deaths < ATTEMPTS), default=None)
         if given is not None:
             self._again.remove(given)
             heapify(self._again)
         return given
+
+    def _lost(self) -> list[_Given]:
+        """Return the portions of shards that wait to be told as lost."""
+        return [each for each in self._again if each.portion.lost is not None]
 
     @property
     def _has_room(self) -> bool:
@@ -283,9 +297,12 @@ class Spread:
         try:
             data = dumps(replace(given.portion, before=self._ledger.before))
         except Exception as exc:
-            self._trouble = InputError(
-                f"records {given.first + 1} to {given.first + given.count} can't go to another "
-                f"process, as they can't be pickled: {type(exc).__name__}"
+            heappush(self._again, given)
+            self._end_with(
+                InputError(
+                    f"records {given.first + 1} to {given.first + given.count} can't go to another "
+                    f"process, as they can't be pickled: {type(exc).__name__}"
+                )
             )
             return
         try:
@@ -316,7 +333,7 @@ class Spread:
         self._missing[lane] = now + MISSING
         self._alone_since = self._alone_since or now
         if not self._out and now - self._alone_since > PATIENCE:
-            self._trouble = NoWorkersError(str(exc))
+            self._end_with(NoWorkersError(str(exc)))
 
     def _free_lane(self, wanted: int | None) -> int | None:
         """Return who is to have the next portion, None where all have enough."""
@@ -356,10 +373,20 @@ class Spread:
             self._lose(given, pool, f"{type(exc).__name__}: {exc}")
         else:
             if what == "raised":
-                self._trouble = self._trouble or pickle.loads(reply)
+                given.deaths = ATTEMPTS
+                heappush(self._again, given)
+                self._end_with(unpack_error(reply))
             else:
-                self._done[given.first] = given, pickle.loads(reply)
-                self._settle()
+                self._take_settlement(given, reply)
+
+    def _take_settlement(self, given: _Given, reply: bytes) -> None:
+        try:
+            settlement = pickle.loads(reply)
+        except Exception as exc:  # what it says may show values
+            self._do_again(given, f"its answer can't be read here: {type(exc).__name__}")
+        else:
+            self._done[given.first] = given, settlement
+            self._settle()
 
     def _settle(self) -> None:
         """Settle what is done, and whose turn it is."""
@@ -397,17 +424,48 @@ class Spread:
         heappush(self._again, replace(given, portion=portion))
 
     def _lose(self, given: _Given, pool: Executor, reason: str) -> None:
-        """Have a portion done again whose process was lost, or have it told that it was."""
+        """Do without a process that was lost, and have done what it had."""
         log.warning("a worker process was lost: %s", reason)
         if self._lanes[given.lane] is pool:
             self._lanes[given.lane] = None
             pool.shutdown(wait=False)
+        self._do_again(given, reason)
+
+    def _do_again(self, given: _Given, reason: str) -> None:
+        """Have a portion done again that may have been done, or have it told that it is lost."""
+        if not self._task.idempotent:
+            given.portion = replace(given.portion, lost=reason)
+            if given.portion.chunks is not None:
+                self._done[given.first] = given, lost(self._task, given.portion, self._binding)
+                self._settle()
+                return
         given.deaths += 1
         if given.deaths >= ATTEMPTS:
-            self._trouble = WorkerLostError(f"{reason}, for the {given.deaths}th time")
-        elif not self._task.idempotent:
-            given.portion = replace(given.portion, lost=reason)
+            self._end_with(WorkerLostError(f"{reason}, for the {given.deaths}th time"))
         heappush(self._again, given)
+
+    def _end_with(self, trouble: BaseException) -> None:
+        """Send nothing more, and raise this at the end; of two troubles the first is told."""
+        self._trouble = self._trouble or trouble
+
+    def _with_untold(self, trouble: BaseException | None) -> BaseException | None:
+        """Return what is to be raised, which says what was lost and can't be told of."""
+        untold = [self._where(given) for given in sorted(self._lost())]
+        if not untold:
+            return trouble
+        words = (
+            f"the worker process was lost that had {', '.join(untold)}, and no other could tell "
+            "which these are: they may have been applied, and a resumed run sends them again"
+        )
+        if trouble is None:
+            return NoWorkersError(words)
+        log.error(words)
+        trouble.add_note(f"concurrent_exec: {words}")
+        return trouble
+
+    def _where(self, given: _Given) -> str:
+        shard, first = divmod(given.first, SHARD)
+        return f"records of shard {shard + 1} from record {first + 1} on ({given.count} at most)"
 
     def _close(self) -> None:
         self._over = True

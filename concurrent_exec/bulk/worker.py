@@ -9,32 +9,28 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import chain
 from operator import add
-from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from concurrent_exec.bulk.appending import Appender
 from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.budget import budget_of
-from concurrent_exec.bulk.journal import Entry
-from concurrent_exec.bulk.ledger import Files, Ledger
-from concurrent_exec.bulk.outputs import Output
+from concurrent_exec.bulk.ledger import Ledger
+from concurrent_exec.bulk.portion_ledger import PortionLedger, end_of
 from concurrent_exec.bulk.portions import CHUNKS, SHARD, Portion, Settlement, Task
 from concurrent_exec.bulk.records import Chunk, NoRecordsError, Source, cut
 from concurrent_exec.bulk.sending import make_executor, profile_for, required_markers
-from concurrent_exec.bulk.settled import Settled
 from concurrent_exec.bulk.settling import Settling
 from concurrent_exec.bulk.sources import source_of
 from concurrent_exec.drivers.travelling import arrived, dumps
 from concurrent_exec.executors import Executor
 from concurrent_exec.executors.opening import open_session
-from concurrent_exec.model import ExecutorShutdownError, WorkerLostError
-from concurrent_exec.model.pickling import PortableException
+from concurrent_exec.model import ExecutorShutdownError
+from concurrent_exec.model.pickling import pack_error
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.run import Job
 
 Reply = tuple[Literal["done", "raised"], bytes]
-"""A `Settlement`, or the exception that keeps the process from doing anything, pickled."""
+"""A `Settlement`, pickled, or the error that keeps the process from doing anything, packed."""
 
 
 def do_portion(task: bytes, portion: bytes, shard: Any = None) -> Reply:
@@ -52,7 +48,7 @@ def do_portion(task: bytes, portion: bytes, shard: Any = None) -> Reply:
                 worker = _workers[known.key] = Worker(known)
         return "done", dumps(worker.do(pickle.loads(portion), shard))
     except BaseException as exc:
-        return "raised", pickle.dumps(PortableException(exc))
+        return "raised", pack_error(exc)
 
 
 def forget(key: str) -> None:
@@ -114,9 +110,7 @@ class Worker:
             if self._histogram is not None:
                 settlement.latencies = self._histogram.taken()
             settlement.ended = ended
-            settlement.end = max(
-                (each.first + each.count for each in chunks), default=portion.first
-            )
+            settlement.end = end_of(portion, chunks)
             settlement.seconds = time.monotonic() - start
             return settlement
 
@@ -125,52 +119,27 @@ class Worker:
     def _settle(
         self, portion: Portion, chunks: Sequence[Chunk], binding: Binding | None
     ) -> Settlement:
-        task = self._task
         self._stopped = False
-        failed, not_found, rows = Held(), Held(), Rows()
-        passed = budget_of(task.max_errors)
+        passed = budget_of(self._task.max_errors)
         # What this process has settled since the portion was handed out is not in it yet.
         failures, settled = map(max, portion.before, self._mine)
-        ledger = Ledger(
-            Files(
-                failed=failed,
-                # It is asked for no more: there is no journal here.
-                output=cast(Output, rows) if task.keeps_rows else None,
-                not_found=not_found if task.keeps_not_found else None,
-            ),
-            Entry(done=portion.first, beyond=tuple(portion.beyond)),
-            with_keys=task.with_keys,
+        ledger = PortionLedger(
+            self._task,
+            portion,
             passed_budget=lambda more, finished: passed(failures + more, settled + finished),
             over_budget=self._stop,
         )
-        ordinals: list[int] = []
-        parameters: list[Any] = []
-        before = Settled(portion.first, portion.beyond)
-        for chunk in chunks:
-            assert binding is not None
-            some, values, rejected = binding.bind(chunk)
-            parameters += ledger.opens(chunk, some, values, [*chunk.rejected, *rejected])
-            ordinals += some if not portion.beyond else (n for n in some if not before.has(n))
+        ordinals, parameters = ledger.opens_all(chunks, binding)
         if portion.lost is None:
             self._base, self._ordinals = portion.timestamp - portion.first, ordinals
             self._timestamps.begin(self._base + ordinal for ordinal in ordinals)
             self._send(ledger, parameters)
         else:
-            for index in range(len(parameters)):
-                ledger.failed(index, WorkerLostError(portion.lost), 1)
+            ledger.loses(len(parameters))
         if self._stopped:
             self._executor = self._make_executor()
         self._mine = tuple(map(add, self._mine, ledger.before))
-        return Settlement(
-            settled=ledger.settled_here(),
-            counts=dict(ledger.counts),
-            kinds=dict(ledger.kinds),
-            examples=ledger.examples,
-            failed=failed.all(),
-            not_found=not_found.all(),
-            retries=ledger.retries(),
-            rows=rows.rows,
-        )
+        return ledger.settlement()
 
     def _send(self, ledger: Ledger, parameters: Sequence[Any]) -> None:
         task = self._task
@@ -273,32 +242,3 @@ class Timestamps:
         """Return the next one, in microseconds; of the clock where there is none, as for pages."""
         found = next(self._left, None)
         return time.time_ns() // 1000 if found is None else found
-
-
-class Held(Appender):
-    """Holds what is written, to be written elsewhere."""
-
-    def __init__(self) -> None:
-        """Make one that has nothing."""
-        self.path = Path("another process")
-        self._data: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        """See `Appender`."""
-        self._data.append(data)
-
-    def all(self) -> bytes:
-        """Return all that was written."""
-        return b"".join(self._data)
-
-
-class Rows:
-    """Holds rows, to be put out elsewhere."""
-
-    def __init__(self) -> None:
-        """Make one that has none."""
-        self.rows: list[Sequence[Any]] = []
-
-    def add(self, rows: Sequence[Sequence[Any]]) -> None:
-        """See `Output`."""
-        self.rows += rows

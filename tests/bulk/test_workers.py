@@ -26,6 +26,7 @@ from concurrent_exec.bulk import (
     NoWorkersError,
     Shards,
     Workers,
+    open_source,
     run,
     sources,
     spreading,
@@ -37,6 +38,7 @@ from concurrent_exec.bulk.portions import Portion, Settlement
 from concurrent_exec.bulk.records import cut
 from concurrent_exec.bulk.worker import Reply as PortionReply
 from concurrent_exec.bulk.worker import do_portion
+from concurrent_exec.model.pickling import pack_error, unpack_error
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.testing import Reply, Request, ScriptedSession
 from tests.bulk.samples import brings
@@ -266,7 +268,167 @@ def test_what_a_lost_worker_had_is_told_though_the_run_is_stopped(tmp_path: Path
     assert table.written == Counter(set(range(3_000)) - lost)
 
 
+class Fading(Executor):
+    """A pool of one process that does its first portion, and dies when it is told to."""
+
+    def __init__(self) -> None:
+        self.first: Future[Any] | None = None
+
+    def submit(self, do: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        if self.first is None:
+            Threads().submit(do, *arguments, **named).result(60)
+            self.first = Future()
+            return self.first
+        future: Future[Any] = Future()
+        future.set_result(("raised", pack_error(OSError("unplugged"))))
+        return future
+
+
+@pytest.mark.parametrize(
+    ("in_shards", "then"), [(False, "none"), (True, "another"), (True, "raises"), (True, "none")]
+)
+def test_what_is_lost_while_a_run_ends_with_an_error_is_told(
+    in_shards: bool, then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the error is raised. Where nobody can tell the records of a shard, it says so."""
+    fading, table = Fading(), Table()
+
+    def comes(packed: bytes) -> BaseException:
+        assert fading.first is not None
+        if not fading.first.done():
+            fading.first.set_exception(BrokenExecutor("killed"))
+        return unpack_error(packed)
+
+    def another() -> Executor:
+        if pools:
+            return pools.pop()
+        if then == "none":
+            raise BrokenExecutor("none is free")
+        pool = Fading()
+        pool.first = None if then == "another" else Future()
+        return Threads() if then == "another" else pool
+
+    pools = [fading]
+    monkeypatch.setattr(spreading, "unpack_error", comes)
+    monkeypatch.setattr(spreading, "MISSING", 1000.0)
+    paths = [csv_of(tmp_path / f"{n}.csv", range(n * 1_500, n * 1_500 + 1_500)) for n in range(2)]
+    options: dict[str, Any] = {
+        "idempotent": False,
+        "failed_file": tmp_path / "failed",
+        "checkpoint": tmp_path / "journal",
+    }
+
+    def source() -> Any:
+        return Shards.of_files(paths) if in_shards else open_source(paths)
+
+    workers = table.workers(another, processes=1)
+    with pytest.raises(OSError, match="unplugged") as raised:
+        table.run(source(), workers=workers, **options)
+    sent = set(table.written)
+    assert sent
+    lost = {int(line["record"]["id"]) for line in lines(tmp_path / "failed")}
+    if in_shards and then != "another":
+        assert not lost
+        assert raised.value.__notes__ == [
+            "concurrent_exec: the worker process was lost that had records of shard 1 from record "
+            "1 on (1000 at most), and no other could tell which these are: they may have been "
+            "applied, and a resumed run sends them again"
+        ]
+        return
+    assert lost == sent
+    assert not hasattr(raised.value, "__notes__")
+    report = table.run(source(), resume=True, resume_anyway=True, **options)
+    assert report.records == 3_000
+    assert table.written == Counter(range(3_000))
+
+
+def test_a_stop_waits_for_no_process_to_tell_what_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "MISSING", 1000.0)
+
+    def stop(key: int) -> None:
+        assert going._spread is not None
+        going._spread.stop()
+
+    table = Table(stop)
+    pools: list[Executor] = [Dies(["after"])]
+
+    def pool() -> Executor:
+        if not pools:
+            raise BrokenExecutor("none is free")
+        return pools.pop()
+
+    shards = Shards.of_files([csv_of(tmp_path / "records.csv", range(3_000))])
+    going = BulkRun(
+        table.session,
+        table.insert,
+        shards,
+        workers=table.workers(pool, processes=1),
+        idempotent=False,
+    )
+    with pytest.raises(NoWorkersError, match=r"had records of shard 1 from record 1 on \(1000 at"):
+        going.run()
+
+
+def test_rows_come_in_order_though_a_process_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[bool] = []
+
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        if not raised:
+            raised.append(True)
+            return "raised", pack_error(OSError("unplugged"))
+        return do_portion(task, portion, shard)
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    session = ScriptedSession(
+        lambda _, parameters: Reply(rows=[(f"{parameters[0]}",)], at_once=True)
+    )
+    source = tmp_path / "ids.csv"
+    source.write_text("id\n" + "".join(f"{n}\n" for n in range(3_000)))
+    options: dict[str, Any] = {
+        "workers": Workers(Here(session), processes=1, pool=partial(ThreadPoolExecutor, 1)),
+        "output": tmp_path / "rows.csv",
+        "checkpoint": tmp_path / "journal",
+    }
+    with pytest.raises(OSError, match="unplugged"):
+        run(session, select_of(session), str(source), **options)
+    run(session, select_of(session), str(source), resume=True, **options)
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert rows == ["v", *(f"{n}" for n in range(3_000))]
+
+
+class Unreadable:
+    """Can be pickled, but not be read where it comes."""
+
+    def __reduce__(self) -> Any:
+        return int, ("private",)
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_an_answer_that_can_not_be_read_is_one_that_was_lost(
+    idempotent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        return "done", pickle.dumps(Unreadable())
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    table = Table()
+    options: dict[str, Any] = {"idempotent": idempotent, "failed_file": tmp_path / "failed"}
+    reason = "its answer can't be read here: ValueError"
+    if idempotent:
+        with pytest.raises(WorkerLostError, match=f"{reason}, for the 5th time$"):
+            table.run(records(10), **options)
+    else:
+        report = table.run(records(10), **options)
+        assert report.kinds == {"WorkerLostError": 10}
+        assert lines(tmp_path / "failed")[0]["message"].endswith(reason)
+
+
 def test_a_worker_goes_on_after_what_was_lost_is_too_much_for_its_budget(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As the others may have sent so much meanwhile that it is not, after all."""
@@ -283,7 +445,8 @@ def test_a_worker_goes_on_after_what_was_lost_is_too_much_for_its_budget(
     monkeypatch.setattr(spreading, "do_portion", do)
     table = Table()
     workers = table.workers(partial(Dies, ["before"]), processes=1)
-    report = table.run(records(5_000), workers=workers, idempotent=False, max_errors=1_500)
+    shards = Shards.of_files([csv_of(tmp_path / "records.csv", range(5_000))])
+    report = table.run(shards, workers=workers, idempotent=False, max_errors=1_500)
     assert (report.ended, report.records) == ("finished", 5_000)
     assert table.written.total() == report.succeeded == 5_000 - report.failed
     assert report.failed > 0
