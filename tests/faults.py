@@ -45,12 +45,12 @@ DIRECT_SUITE = [
 OTHER_SUITES = {
     "drivers/direct/": DIRECT_SUITE,
     "drivers/pages.py": DIRECT_SUITE,
+    "drivers/travelling.py": ["tests/test_processes.py"],
     "aio/": ["tests/test_aio.py"],
     "run/watch.py": ["tests/test_observers.py"],
     "observers/": ["tests/test_shipped_observers.py"],
     "executors/dask_pool.py": ["tests/distributed"],
     "executors/lanes.py": ["tests/test_lanes.py"],
-    "executors/_chunks.py": ["tests/test_processes.py"],
     "executors/pools.py": ["tests/test_processes.py"],
     "executors/processes.py": ["tests/test_processes.py"],
     "bulk/": ["tests/bulk/test_workers.py"],
@@ -847,9 +847,9 @@ FAULTS = [
     ),
     Fault(
         "a result that can't be unpickled takes its whole chunk with it",
-        "executors/_chunks.py",
-        "    return reply if is_for_all else",
-        "    return reply if reply else",
+        "drivers/travelling.py",
+        "            self.has_others = str(",
+        "            self.has_others = False and str(",
     ),
     Fault(
         "what a lost process had is sent again though that is not safe",
@@ -873,7 +873,7 @@ FAULTS = [
     Fault(
         "what a process has left is forgotten",
         "bulk/spreading.py",
-        "                self._add_rest(given, end)\n",
+        "                self._add_rest(given, end, is_last=given.is_last and settlement.ended)\n",
         "                pass\n",
     ),
     Fault(

@@ -64,6 +64,8 @@ class _Given:
     count: int = field(compare=False)
     """How many records it has, or has at most."""
     shard: Any = field(compare=False, default=None)
+    is_last: bool = field(compare=False, default=False)
+    """Whether the next one of its shard is not made yet."""
     lane: int = field(compare=False, default=0)
     """Who has, or had, it."""
     deaths: int = field(compare=False, default=0)
@@ -216,7 +218,9 @@ class Spread:
             first = settled.pop(0)[1]
         if first < end:
             portion = Portion(first, self._size, None, settled)
-            heappush(self._again, _Given(first, portion, self._size, shard, lane))
+            heappush(
+                self._again, _Given(first, portion, self._size, shard, is_last=True, lane=lane)
+            )
 
     def _timestamp(self, count: int) -> int:
         """Return the first of so many timestamps on end, later than all before."""
@@ -288,8 +292,7 @@ class Spread:
 
     def _has(self, chunk: Chunk) -> bool:
         """Say whether all of its records are settled."""
-        first, end = chunk.first, chunk.first + chunk.count
-        return first == end or self._ledger.settled_within(first, end) == [(first, end)]
+        return self._has_all(chunk.first, chunk.first + chunk.count)
 
     def _give(self, given: _Given, lane: int) -> None:
         if not given.portion.timestamp:  # one that is given again keeps what it had
@@ -402,13 +405,15 @@ class Spread:
             self._ledger.takes(settlement)
             self._fit_size(settlement)
             end = settlement.end
-            if given.shard is not None and not settlement.ended:
+            if given.is_last and not settlement.ended:
                 self._add_shard(end, given.shard, given.lane)
-            if end > first and self._ledger.settled_within(first, end) != [(first, end)]:
-                self._add_rest(given, end)
+            if not self._has_all(first, end):
+                self._add_rest(given, end, is_last=given.is_last and settlement.ended)
             elif settlement.ended:
                 self._ledger.skip(end, first - first % SHARD + SHARD)
-                if hasattr(given.shard, "let_go"):
+            if hasattr(given.shard, "let_go"):
+                begin = first - first % SHARD
+                if self._has_all(begin, begin + SHARD):
                     given.shard.let_go()
 
     def _fit_size(self, settlement: Settlement) -> None:
@@ -417,11 +422,15 @@ class Spread:
             fits = int(count / settlement.seconds * self._seconds)
             self._size = max(1, min(fits, self._size * 2, self._most))
 
-    def _add_rest(self, given: _Given, end: int) -> None:
+    def _has_all(self, first: int, end: int) -> bool:
+        """Say whether all from `first` up to, but not including, `end` are settled."""
+        return first == end or self._ledger.settled_within(first, end) == [(first, end)]
+
+    def _add_rest(self, given: _Given, end: int, is_last: bool) -> None:
         """Have done what a process has left, as it took too many to have failed."""
         settled = self._ledger.settled_within(given.first, end)
         portion = replace(given.portion, most=end - given.first, beyond=settled)
-        heappush(self._again, replace(given, portion=portion))
+        heappush(self._again, replace(given, portion=portion, is_last=is_last))
 
     def _lose(self, given: _Given, pool: Executor, reason: str) -> None:
         """Do without a process that was lost, and have done what it had."""

@@ -542,6 +542,35 @@ def test_what_a_worker_has_left_is_done_by_another(monkeypatch: pytest.MonkeyPat
     assert table.written == Counter(range(4_000))
 
 
+@pytest.mark.parametrize("size", [1_000, 5_000])
+def test_what_a_worker_has_left_of_a_shard_is_done_once(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it leaves some of it twice; be it the shard's last portion or not."""
+    left: list[int] = []
+
+    def do_some(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        given: Portion = pickle.loads(portion)
+        if given.first or len(left) == 2:
+            return do_portion(task, portion, shard)
+        some = (100 * len(left), 100 * len(left) + 100)
+        left.append(given.most)
+        others = [(0, some[0]), (some[1], given.most)]
+        what, reply = do_portion(task, pickle.dumps(replace(given, beyond=others)), shard)
+        settlement: Settlement = pickle.loads(reply)
+        settlement.settled = [some]
+        return what, pickle.dumps(settlement)
+
+    monkeypatch.setattr(spreading, "do_portion", do_some)
+    monkeypatch.setattr(spreading, "FIRST", 1_024)
+    table = Table()
+    shards = Shards.of_files([csv_of(tmp_path / "records.csv", range(size))])
+    report = table.run(shards)
+    assert left == [1_024, min(1_024, size)]
+    assert (report.ended, report.records) == ("finished", size)
+    assert table.written == Counter(range(size))
+
+
 def test_a_portion_says_how_many_have_failed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
 
