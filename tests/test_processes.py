@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
@@ -38,7 +40,7 @@ from cassandra.query import (
     named_tuple_factory,
     tuple_factory,
 )
-from cassandra.util import OrderedMapSerializedKey
+from cassandra.util import OrderedMapSerializedKey, SortedSet
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +54,14 @@ from concurrent_exec import (
     WorkerLostError,
 )
 from concurrent_exec.connect import ConnectionOptions, connect
-from concurrent_exec.drivers.travelling import arrived, dumps, loads, parts_of, result_of
+from concurrent_exec.drivers.travelling import (
+    arrived,
+    dumps,
+    dumps_noting,
+    loads,
+    parts_of,
+    result_of,
+)
 from concurrent_exec.executors import _worker
 from concurrent_exec.testing import Reply, ScriptedSession
 from perf import servers
@@ -352,6 +361,23 @@ def test_values_arrive_as_the_driver_makes_them() -> None:
     there = travel(keyed)
     assert list(there.items()) == [([1, 2], "a")]
     assert there[[1, 2]] == "a"
+
+
+def test_only_results_of_other_classes_are_pickled_one_by_one() -> None:
+    """Which takes several times as long."""
+    address = UserType.make_udt_class("ks", "address", ("street", "number"), (UTF8Type, Int32Type))
+    vector = VectorType.apply_parameters([FloatType, 3], None)
+    values = [
+        uuid4(),
+        Decimal("1.5"),
+        datetime(2026, 1, 1),
+        SortedSet([1]),
+        address.tuple_type("a", 1),
+    ]
+    for factory in (named_tuple_factory, dict_factory, tuple_factory):
+        assert dumps_noting((["k"], [address, vector, Int32Type], values, factory, None, None))[1]
+    for other in (Fate("well", 3), Unreadable(), reply, Fate):
+        assert not dumps_noting([*values, other])[1]
 
 
 # ---- a session that can't be had ----
