@@ -11,7 +11,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 from weakref import ref
 
@@ -374,22 +374,32 @@ def test_a_stop_waits_for_no_process_to_tell_what_was_lost(
 def test_rows_come_in_order_though_a_process_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raised: list[bool] = []
+    """While another does the portion after its own."""
+    begun, known = Event(), Event()
 
     def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
-        if not raised:
-            raised.append(True)
+        if known.is_set():
+            return do_portion(task, portion, shard)
+        if not pickle.loads(portion).first:
+            assert begun.wait(60)
             return "raised", pack_error(OSError("unplugged"))
+        begun.set()
+        assert known.wait(60)
         return do_portion(task, portion, shard)
 
+    def notes(packed: bytes) -> BaseException:
+        known.set()
+        return unpack_error(packed)
+
     monkeypatch.setattr(spreading, "do_portion", do)
+    monkeypatch.setattr(spreading, "unpack_error", notes)
     session = ScriptedSession(
-        lambda _, parameters: Reply(rows=[(f"{parameters[0]}",)], at_once=True)
+        lambda statement, parameters: Reply(rows=[(str(parameters[0]),)], at_once=True)
     )
     source = tmp_path / "ids.csv"
     source.write_text("id\n" + "".join(f"{n}\n" for n in range(3_000)))
     options: dict[str, Any] = {
-        "workers": Workers(Here(session), processes=1, pool=partial(ThreadPoolExecutor, 1)),
+        "workers": Workers(Here(session), processes=2, pool=Threads),
         "output": tmp_path / "rows.csv",
         "checkpoint": tmp_path / "journal",
     }
