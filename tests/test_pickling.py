@@ -65,7 +65,7 @@ def exceptions(draw: Any) -> BaseException:
     kind = draw(st.sampled_from(BUILTIN))
     fits = {**unicode, OSError: of_os, SyntaxError: of_syntax, BaseExceptionGroup: groups}
     arguments = draw(what_fits(fits, kind, st.lists(words | numbers).map(tuple)))
-    exc = kind(*arguments, **draw(what_fits(names, kind, st.just({}))))
+    exc: BaseException = kind(*arguments, **draw(what_fits(names, kind, st.just({}))))
     there = {**attributes(exc), "note": None}
     for name in sorted(draw(st.sets(st.sampled_from(sorted(there)))) - {"args"}):
         with suppress(AttributeError):  # it can't be set

@@ -62,7 +62,8 @@ def _names(kind: type[BaseException]) -> list[str]:
 
 
 def _fields(exc: BaseException) -> dict[str, Any]:
-    return {name: getattr(exc, name, None) for name in _names(type(exc))}
+    kind: Any = type(exc)
+    return {name: getattr(exc, name, None) for name in _names(kind)}
 
 
 def twin(exc: BaseException) -> BaseException:
