@@ -622,8 +622,14 @@ assert next(in_store).success
 waiting = {make}(ScriptedSession(), concurrency=2).map("q", [(1,), (2,)])
 
 sys.stdout.flush()
+locks = executor._gate.lock, waiting._run.gate.lock
+for lock in locks:  # as another thread may, which is not there in the child to release them
+    lock.acquire()
 child = os.fork()
-if child == 0:
+if child != 0:
+    for lock in locks:
+        lock.release()
+else:
     for call in (
         lambda: next(in_store),
         lambda: executor.execute([("q", None)]),

@@ -102,6 +102,7 @@ class AsyncResults(AsyncIterator[ExecutionResult[R]], Generic[R]):
 
     async def _next(self) -> Any:
         results = self._results
+        results._check_process()
         item = None
         try:
             while (item := results._taken()) is None:

@@ -259,6 +259,7 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
     # ---- how it waits ----
 
     def _next(self) -> Any:
+        self._check_process()  # a forked child has nobody to release the lock that closing takes
         try:
             while (item := self._taken()) is None:
                 if not self._wait_until(self._refill):
@@ -270,9 +271,9 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
             raise
 
     def _next_list(self) -> list[Any]:
+        self._check_process()
         taken = None
         try:
-            self._check_process()
             taken = self._wait_until(self._list)
             if not taken:
                 self._finish()
@@ -296,7 +297,6 @@ class Results(Iterator[ExecutionResult[R]], Generic[R]):
 
     def _taken(self) -> Any:
         """Return the next result that is here, or None; raise a failure that ends the run."""
-        self._check_process()
         item = result = None
         try:
             item = self._batch.popleft()
