@@ -5,12 +5,10 @@ from __future__ import annotations
 from concurrent.futures import BrokenExecutor, Executor, Future
 from types import SimpleNamespace
 from typing import Any
-from weakref import ref
 
 import pytest
 
 from concurrent_exec.executors import lanes
-from concurrent_exec.executors.dask_pool import Partition
 from concurrent_exec.executors.lanes import Lanes, ProcessGoneError
 
 
@@ -175,30 +173,3 @@ def test_all_are_told_and_shut_down(options: Any) -> None:
     assert [process.ended for process in processes.made] == [[how]] * 3
     with pytest.raises(RuntimeError, match=r"^cannot schedule new futures after shutdown$"):
         pool.submit(print)
-
-
-class Client:
-    """One of a Dask cluster, as far as it computes."""
-
-    def __init__(self) -> None:
-        self.computed: list[ref[Future[Any]]] = []
-        self.where: list[list[str]] = []
-
-    def compute(self, delayed: Any, *, workers: list[str], allow_other_workers: bool) -> Any:
-        assert allow_other_workers  # or it would be lost with the one that is asked
-        future: Future[Any] = Future()
-        self.computed.append(ref(future))
-        self.where.append(workers)
-        return future
-
-
-def test_a_partition_is_computed_once_where_it_is_sent_and_let_go() -> None:
-    client, partition = Client(), Partition("delayed")
-    future = partition.computed(client, "here")
-    assert partition.computed(client, "there") is future
-    assert client.where == [["here"]]
-    del future
-    assert client.computed[0]() is not None
-    partition.let_go()
-    assert client.computed[0]() is None
-    assert partition.computed(client, "there") is not None
