@@ -504,6 +504,7 @@ def test_a_list_is_due_after_a_moment() -> None:
     assert world.locked(world.run.take_list) == []
     world.clock.advance(A_MOMENT)
     assert len(world.locked(world.run.take_list)) == 1
+    assert world.locked(world.run.counts).delivered == 1  # none is held back, as single ones are
 
 
 def test_a_list_is_due_when_all_others_wait_to_be_sent_again() -> None:
@@ -620,6 +621,7 @@ def test_a_fail_fast_run_stops_at_its_first_failure_in_time(kind: Any) -> None:
     assert world.demand() is None
     assert world.at_rest
     assert not world.offer("q", (9,), None)
+    assert not world.offer_all([(9,)])
     jobs[0].succeed("a")
     jobs[3].succeed("d")
     assert world.over
@@ -784,6 +786,7 @@ def test_at_the_deadline_what_was_not_started_fails_in_its_turn(kind: Any) -> No
     if kind is iter:
         assert world.demand() is None
         assert not world.offer("q", (3,), None)
+        assert not world.offer_all([(3,)])
         assert isinstance(world.error, DeadlineExceededError)
         assert world.error.pulled == 3
         assert "5 s" in str(world.error)
@@ -867,6 +870,7 @@ def test_after_a_failure_what_comes_behind_it_is_recalled_as_if_never_started() 
     assert not recalled(world, jobs[1])
     known: list[str] = []
     assert recalled(world, jobs[3])
+    assert world.error is None  # its failure says enough
     assert world.counts() == counted(pulled=5, started=4, in_flight=3, failed=1)
     assert world.gate.in_flight == 3
     jobs[0].succeed("a")
@@ -921,9 +925,19 @@ def test_what_a_shutdown_recalls_is_told() -> None:
     assert world.run.error is None  # all may have been sent
     assert recalled(world, jobs[1])
     assert isinstance(world.run.error, ExecutorShutdownError)
+    assert "before all of the 2 statements that had been pulled" in str(world.run.error)
     jobs[0].succeed("a")
     assert world.over
     assert world.counts() == counted(pulled=2, started=1, succeeded=1)
+
+
+def test_what_is_recalled_after_an_error_leaves_it_as_it_is() -> None:
+    world = World(2)
+    jobs = world.take()
+    error = ValueError()
+    world.abort(error)
+    assert recalled(world, jobs[1])
+    assert world.error is error
 
 
 def test_what_the_deadline_overtakes_is_recalled() -> None:
@@ -1065,6 +1079,7 @@ def test_what_was_pulled_is_sent_after_a_shutdown_and_no_more(kind: Any) -> None
     assert world.cut_short
     assert not world.may_bring_more
     assert not world.offer("q", (9,), None)
+    assert not world.offer_all([(9,)])
     job.succeed("a")
     assert world.over == (kind is list)
     if kind is list:
@@ -1146,6 +1161,7 @@ def test_a_closed_run_lets_go_of_all_and_counts_it(
     assert world.at_rest
     assert world.demand() is None
     assert not world.offer("q", (9,), None)
+    assert not world.offer_all([(9,)])
 
     assert world.take() == []  # and what it holds is let go
     assert world.counts() == counted(
