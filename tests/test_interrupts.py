@@ -26,6 +26,11 @@ def interrupts_with(step: Callable[[], object]) -> bool:
     return False
 
 
+def undisturbed() -> None:
+    with Uninterrupted():
+        assert not interrupted()
+
+
 def test_an_interrupt_waits_for_the_end() -> None:
     done = []
 
@@ -44,11 +49,7 @@ def test_an_interrupt_waits_for_the_end() -> None:
 
 
 def test_without_an_interrupt_nothing_is_raised() -> None:
-    def send() -> None:
-        with Uninterrupted():
-            assert not interrupted()
-
-    assert not interrupts_with(send)
+    assert not interrupts_with(undisturbed)
     assert interrupts_with(interrupt)
 
 
@@ -120,5 +121,4 @@ def test_a_second_one_that_strikes_at_the_end_leaves_no_note(
 
     assert interrupts_with(send)
     monkeypatch.undo()
-    with Uninterrupted():
-        assert not interrupted()
+    assert not interrupts_with(undisturbed)
