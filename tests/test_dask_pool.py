@@ -113,7 +113,10 @@ class Looker:
 
     def __init__(self, target: Any, args: tuple[Any, ...], name: str, daemon: bool) -> None:
         assert (name, daemon) == ("concurrent_exec-dask", True)  # holds up no exit
-        self.look = lambda: target(*args)
+        self._target, self._args = target, args
+
+    def look(self) -> None:
+        self._target(*self._args)
 
     def start(self) -> None:
         Looker.started.append(self)
