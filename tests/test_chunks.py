@@ -32,7 +32,15 @@ from concurrent_exec.run import Gate, succeed_all
 from concurrent_exec.testing import Reply, ScriptedSession, VirtualClock
 from tests.executors import Here, Threads, process_executor
 from tests.integration.support import wait_for
-from tests.test_processes import Unwilling, a_session, prepared, refusing, wait_until_sent
+from tests.test_processes import (
+    Fate,
+    Unreadable,
+    Unwilling,
+    a_session,
+    prepared,
+    refusing,
+    wait_until_sent,
+)
 
 
 class Held(Pool):
@@ -359,9 +367,10 @@ def test_each_distinct_statement_travels_once() -> None:
     results.close()
 
 
-def test_a_result_knows_its_statement() -> None:
+@pytest.mark.parametrize("row", [1, Fate("well", 1)])  # one that travels with others, or alone
+def test_a_result_knows_its_statement(row: Any) -> None:
     statement = SimpleStatement("SELECT")
-    session = ScriptedSession(lambda *_: Reply(rows=[1], at_once=True))
+    session = ScriptedSession(lambda *_: Reply(rows=[row], at_once=True))
     with process_executor(session) as executor:
         result = executor.submit(statement).result(20)
     assert result.response_future.query is statement
@@ -383,6 +392,13 @@ def test_without_a_further_page_it_has_failed() -> None:
     job: Any = None
     ((success, error, *sent),) = unpack_outcomes(pack_outcomes([(True, Torn())]), [job])
     assert (success, type(error), sent) == (False, OperationTimedOut, [True])
+
+
+def test_what_has_an_answer_was_sent_though_that_can_not_be_read() -> None:
+    """Whoever sends it again may do it twice."""
+    job: Any = None
+    ((success, error, *sent),) = unpack_outcomes(pack_outcomes([(True, Unreadable())]), [job])
+    assert (success, type(error), sent) == (False, NotTransferableError, [True])
 
 
 class Noting(ScriptedSession):
