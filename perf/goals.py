@@ -6,15 +6,9 @@ concurrency. Some costs, such as those of collecting garbage, show only where th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import click
-
-from perf import options, results
-from perf.servers import SERVERS, a_server, a_session
-from perf.strategies import Line, measure
+from perf.strategies import Line, script
 from perf.workloads import KINDS
 
 GOALS = ("write", "write 50", "read 1")
@@ -22,35 +16,13 @@ SIZE = 20
 """Bytes of a value."""
 
 
-@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
-@options.common
-@click.option("--contact-points", metavar="HOST[:PORT],...", help="A cluster of your own.")
-@click.option("--server", "names", type=click.Choice(SERVERS), multiple=True, default=SERVERS)
-@click.option(
-    "--statements",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="One-row writes a go; of what is dearer fewer.",
-)
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-def main(
-    folder: Path,
-    quick: bool,
-    contact_points: str | None,
-    names: Sequence[str],
-    statements: int,
-    rounds: int,
-) -> None:
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        with a_server(name, contact_points) as server, a_session(server) as session:
-            for goal in GOALS[:1] if quick else GOALS:
-                rows.extend(measure(server, session, Line(KINDS[goal](SIZE)), statements, rounds))
-                # After each line, so that a run that is cut short leaves what it has.
-                file = results.save("goals", rows, folder)
-    click.echo(f"written: {file}")
+def lines(quick: bool) -> Iterator[Line]:
+    """Yield what is measured on each server."""
+    for name in GOALS[:1] if quick else GOALS:
+        yield Line(KINDS[name](SIZE))
 
+
+main = script("goals", __doc__, lines, statements=10_000)
 
 if __name__ == "__main__":
     main()

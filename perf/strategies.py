@@ -7,7 +7,7 @@ turn, several times over, so that their ratios hold though the machine gets fast
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,35 +112,49 @@ def _watched(play: Play, way: str, server: Server, busy: dict[str, float]) -> Pl
     return watched
 
 
-@click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
-@options.common
-@click.option("--contact-points", metavar="HOST[:PORT],...", help="A cluster of your own.")
-@click.option("--server", "names", type=click.Choice(SERVERS), multiple=True, default=SERVERS)
-@click.option(
-    "--statements",
-    type=click.IntRange(min=1),
-    default=2000,
-    show_default=True,
-    help="One-row writes a go; of what is dearer fewer.",
-)
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-def main(
-    folder: Path,
-    quick: bool,
-    contact_points: str | None,
-    names: Sequence[str],
-    statements: int,
-    rounds: int,
-) -> None:
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        with a_server(name, contact_points) as server, a_session(server) as session:
-            for line in lines(quick):
-                rows.extend(measure(server, session, line, statements, rounds))
-                # After each line, so that a run that is cut short leaves what it has.
-                file = results.save("strategies", rows, folder)
-    click.echo(f"written: {file}")
+def script(
+    name: str, told: str | None, lines: Callable[[bool], Iterable[Line]], statements: int
+) -> click.Command:
+    """Return the command that measures on each server what `lines` says, quick or not.
 
+    name: of what it saves.
+    told: what it says of itself.
+    statements: of a go, unless it is told otherwise.
+    """
+
+    @click.command(help=told, context_settings={"help_option_names": ["-h", "--help"]})
+    @options.common
+    @click.option("--contact-points", metavar="HOST[:PORT],...", help="A cluster of your own.")
+    @click.option("--server", "names", type=click.Choice(SERVERS), multiple=True, default=SERVERS)
+    @click.option(
+        "--statements",
+        type=click.IntRange(min=1),
+        default=statements,
+        show_default=True,
+        help="One-row writes a go; of what is dearer fewer.",
+    )
+    @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+    def main(
+        folder: Path,
+        quick: bool,
+        contact_points: str | None,
+        names: Sequence[str],
+        statements: int,
+        rounds: int,
+    ) -> None:
+        rows: list[dict[str, Any]] = []
+        for server_name in names:
+            with a_server(server_name, contact_points) as server, a_session(server) as session:
+                for line in lines(quick):
+                    rows.extend(measure(server, session, line, statements, rounds))
+                    # After each line, so that a run that is cut short leaves what it has.
+                    file = results.save(name, rows, folder)
+        click.echo(f"written: {file}")
+
+    return main
+
+
+main = script("strategies", __doc__, lines, statements=2000)
 
 if __name__ == "__main__":
     main()
