@@ -117,7 +117,8 @@ def test_all_that_a_builtin_exception_keeps_survives(exc: BaseException) -> None
 )
 def test_nothing_is_lost_that_pythons_own_pickling_keeps(exc: BaseException) -> None:
     # Not by pickle, which other libraries teach to reduce exceptions in another way.
-    make, arguments, *state = exc.__reduce__()
+    reduced: Any = exc.__reduce__()
+    make, arguments, *state = reduced
     made = make(*arguments)
     for each in state:
         made.__setstate__(each)
