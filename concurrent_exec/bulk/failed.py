@@ -14,6 +14,7 @@ from typing import Any
 from concurrent_exec.bulk.exact import keep, restore
 from concurrent_exec.bulk.records import (
     Chunk,
+    InputError,
     Kind,
     NoRecordsError,
     Rejected,
@@ -23,6 +24,7 @@ from concurrent_exec.bulk.records import (
 PARSE_ERROR = "ParseError"
 _AT_ONCE = 1000
 """The most records of a chunk."""
+_NO_LINE = "is no line of a failed file"
 
 
 def rejected_line(rejected: Rejected, kind: Kind) -> bytes:
@@ -120,15 +122,19 @@ class FailedSource:
         """The names that any record has, or how many columns they have where most have no names.
 
         One that failed as it has too many or too few columns says nothing of the others. Raises
-        NoRecordsError where no record has columns.
+        NoRecordsError where no record has columns, InputError where there is another file.
         """
         names: dict[str, None] = {}
         widths: Counter[int | None] = Counter()
+        is_another = True
         for chunk in self.chunks():
+            is_another &= {each.message for each in chunk.rejected} == {_NO_LINE}
             if chunk.columns:
                 widths[None if chunk.named else len(chunk.columns)] += chunk.count
             if chunk.named:
                 names |= dict.fromkeys(chunk.columns)
+        if is_another and self._bytes_read:
+            raise InputError(f"{self.path}: is no failed file: none of its lines has a record")
         if not widths:
             raise NoRecordsError(f"{self.path}: has no records that can be taken again as they are")
         ((width, _),) = widths.most_common(1)
@@ -181,7 +187,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     if isinstance(line, dict) and "record" in line:
         return line
     text = raw.decode("utf-8", "replace").rstrip("\r\n")
-    return {"record": text, "message": "is no line of a failed file"}
+    return {"record": text, "message": _NO_LINE}
 
 
 def _is_sound(line: Mapping[str, Any]) -> bool:

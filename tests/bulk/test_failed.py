@@ -13,7 +13,7 @@ import pytest
 from concurrent_exec.bulk import ConvertingOptions, FailedSource
 from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.failed import failed_line
-from concurrent_exec.bulk.records import NoRecordsError
+from concurrent_exec.bulk.records import InputError, NoRecordsError
 from tests.bulk.samples import bound, chunk, prepared
 
 
@@ -143,10 +143,16 @@ def test_what_could_not_be_parsed_is_rejected_again(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_record_that_can_be_taken_is_refused(tmp_path: Path) -> None:
-    for lines in ((), ("no JSON",), (failed([]), failed({}))):
+    for lines in ((), ("no JSON", failed([])), (failed([]), failed({}))):
         source = written(tmp_path, *lines)
         with pytest.raises(NoRecordsError, match="failed: has no records that can be taken again"):
             _ = source.columns
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    source = written(tmp_path, "id,name", '{"id": 1}', "[1, 2]")
+    with pytest.raises(InputError, match="failed: is no failed file: none of its lines has a rec"):
+        _ = source.columns
 
 
 def test_another_content_is_another_input(tmp_path: Path) -> None:
