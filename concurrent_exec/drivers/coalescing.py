@@ -187,11 +187,10 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
         pages: list[tuple[int, bytes]] = []
         try:
             for version, flags, stream, opcode, body in self._frames.frames(data):
-                if flags or opcode != RESULT:
-                    self.process_msg(_Frame(version, flags, stream, opcode, 0, len(body)), body)
-                elif body == VOID_BODY:
+                is_plain = opcode == RESULT and not flags
+                if is_plain and body == VOID_BODY:
                     voids.append(stream)
-                elif is_page(body):
+                elif is_plain and is_page(body):
                     pages.append((stream, body))
                 else:
                     self.process_msg(_Frame(version, flags, stream, opcode, 0, len(body)), body)
@@ -205,7 +204,10 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
             reading.end()
 
     def _take_voids(self, streams: list[int]) -> None:
-        """Take answers that say no more than "done"."""
+        """Take answers that say no more than "done".
+
+        Not in one with pages, where each had a body to carry: a write would take a tenth longer.
+        """
         together: dict[Any, list[Any]] = {}
         for stream, request in zip(streams, self._release(streams), strict=True):
             if request is None:

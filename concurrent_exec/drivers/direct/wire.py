@@ -161,20 +161,21 @@ class SessionWire:
         self._answers.append((request, response))
         if response is not VOID and isinstance(response, Exception):
             self.take_in()
-        elif not self._woken:
-            self._woken = True
-            self._call_after_read(self.take_in)
+        else:
+            self._wake()
 
     def paged(self, answers: Sequence[tuple[Request, bytes]]) -> None:
         """Take the answers to requests that are a page of rows each, and came in one read."""
         self._answers.extend([answer for answer in answers if self._claim(answer[0])])
-        if not self._woken:
-            self._woken = True
-            self._call_after_read(self.take_in)
+        self._wake()
 
     def done(self, requests: Sequence[Request]) -> None:
         """Take the answers to `requests` that say no more than "done", and came in one read."""
         self._done.extend(filter(self._claim, requests))
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have what has come taken in when the read is done with."""
         if not self._woken:
             self._woken = True
             self._call_after_read(self.take_in)
