@@ -154,6 +154,17 @@ def test_a_factory_gets_the_rows_of_one_answer_and_may_fail_for_it_alone() -> No
     assert [result and result.one() for result in results] == [{0: -1}, None, {2: 1}]
 
 
+def test_a_factory_may_do_with_the_names_what_it_likes() -> None:
+    def factory(names: list[str], found: list[Any]) -> Any:
+        assert names == list(COLUMNS)
+        del names[0]
+        return [row[1:] for row in found]
+
+    bodies = [with_columns([(number, "x")]) for number in range(3)]
+    results = page_results(DRIVER, a_plan(factory), TARGET, bodies)
+    assert [result and result.one() for result in results] == [("x",)] * 3
+
+
 def test_what_is_not_one_page_of_rows_is_the_drivers_at_once() -> None:
     assert not is_page(integer(1))
     assert not is_page(integer(3) + b"\x00\x02ks")

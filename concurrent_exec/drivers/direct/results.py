@@ -88,7 +88,8 @@ def _split(
             pages.append(None)
             continue
         try:
-            pages.append(make(names, rows[at : at + count]))
+            # The names are a list of each one's own: it may do with them what it likes.
+            pages.append(make(list(names), rows[at : at + count]))
         except Exception:  # of a row factory of the user's
             pages.append(None)
         at += count
