@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from concurrent_exec.bulk.exact import keep, restore
+from concurrent_exec.bulk.lines import BLOCK
 from concurrent_exec.bulk.records import (
     Chunk,
     InputError,
@@ -22,8 +23,6 @@ from concurrent_exec.bulk.records import (
 )
 
 PARSE_ERROR = "ParseError"
-_AT_ONCE = 1000
-"""The most records of a chunk."""
 _NO_LINE = "is no line of a failed file"
 
 
@@ -159,20 +158,25 @@ class FailedSource:
         return {"file": str(self.path), "sha256": digest.hexdigest()}
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """Yield the records from that ordinal, which is the number of their line, on."""
+        """Yield the records from that ordinal, which is the number of their line, on.
+
+        A chunk has lines that begin in the same 64 KiB of the file: a record may be large.
+        """
         group: list[tuple[int, dict[str, Any]]] = []
-        kind: Any = None
-        self._bytes_read = 0
+        alike: Any = None
+        offset = self._bytes_read = 0
         with self.path.open("rb") as file:
             for ordinal, raw in enumerate(file):
-                self._bytes_read += len(raw)
+                block = offset // BLOCK
+                offset += len(raw)
+                self._bytes_read = offset
                 if ordinal < start:
                     continue
                 line = _parsed(raw)
-                if group and (_kind(line) != kind or len(group) >= _AT_ONCE):
+                before, alike = alike, (block, _kind(line))
+                if group and alike != before:
                     yield _chunk(group)
                     group = []
-                kind = _kind(line)
                 group.append((ordinal, line))
             if group:
                 yield _chunk(group)

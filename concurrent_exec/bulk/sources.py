@@ -14,11 +14,16 @@ from concurrent_exec.bulk.inputs import Input
 from concurrent_exec.bulk.json_lines import columns_of
 from concurrent_exec.bulk.reading import open_source
 from concurrent_exec.bulk.records import Chunk, InputError, NoRecordsError, Rejected, Source
+from concurrent_exec.bulk.sizes import mean_size
 
 __all__ = ["open_source", "source_of"]
 
 _AT_ONCE = 1024
-"""Records of an iterable that make a chunk."""
+"""The most records of an iterable that make a chunk."""
+_BYTES = 1 << 20
+"""About the most that they take."""
+_DRAWN = 128
+"""Records that are drawn at a time: so many may be large where those before them were small."""
 
 
 def source_of(records: Any) -> Source:
@@ -128,13 +133,31 @@ class _Records(_Objects):
         super().__init__(records, len(records) if isinstance(records, Sequence) else None)
 
     def _chunks(self) -> Iterator[Chunk]:
-        records = iter(self._records)
         first = 0
-        while some := list(islice(records, _AT_ONCE)):
-            for shape, run in groupby(some, _shape):
+        for group in _groups(iter(self._records)):
+            for shape, run in groupby(group, _shape):
                 alike = list(run)
                 yield _chunk(first, shape, alike)
                 first += len(alike)
+
+
+def _groups(records: Iterator[Any]) -> Iterator[list[Any]]:
+    """Yield all records, some on end in each list: they may be large."""
+    mean = _BYTES
+    while True:
+        group: list[Any] = []
+        left = _BYTES
+        while left > 0 and len(group) < _AT_ONCE:
+            count = max(1, min(_DRAWN, _AT_ONCE - len(group), left // mean))
+            drawn = list(islice(records, count))
+            if not drawn:
+                break
+            group += drawn
+            mean = max(1, mean_size(drawn))
+            left -= mean * len(drawn)
+        if not group:
+            return
+        yield group
 
 
 def _shape(record: Any) -> int | None:

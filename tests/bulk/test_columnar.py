@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 import pytest
-from cassandra.util import Date, Duration, Time
+from cassandra.util import Date, Duration, OrderedMap, Time
 
 from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.records import InputError, NoRecordsError
+from concurrent_exec.bulk.sizes import mean_size, size_of
 from concurrent_exec.bulk.sources import open_source, source_of
 from tests.bulk.samples import UNSET, bound, prepared, records, rejected
 
@@ -183,6 +184,68 @@ def test_an_iterable_without_end_is_read_as_far_as_it_is_asked_for() -> None:
     assert next(iter(found.chunks())).count > 0
 
 
+def test_small_records_come_a_thousand_at_a_time() -> None:
+    drawn = [chunk.count for chunk in source_of({"a": n} for n in range(2_500)).chunks()]
+    assert drawn == [1_024, 1_024, 452]
+
+
+def test_large_records_come_a_megabyte_at_a_time() -> None:
+    """And no more than a few of them where small ones were before."""
+    sizes = [*[10] * 2_048, *[1 << 18] * 160, *[10] * 2_000]
+    taken, first = [], 0
+    for chunk in source_of({"a": bytes(size)} for size in sizes).chunks():
+        assert chunk.first == first
+        first += chunk.count
+        taken.append(sum(map(len, chunk.columns["a"])))
+    assert first == len(sizes)
+    *others, most = sorted(taken)
+    assert most == 128 << 18
+    assert others[-1] <= 5 << 18  # a megabyte, and one record more
+
+
+def test_records_have_the_size_of_what_they_have() -> None:
+    text = "x" * 10_000
+    for value in (
+        text,
+        text.encode(),
+        [text],
+        (text,),
+        {text},
+        frozenset([text]),
+        {text: 1},
+        {"a": [{"b": (1, text)}]},
+        OrderedMap([(text, 1)]),
+    ):
+        assert 10_000 < size_of(value) < 11_500, type(value)
+    assert 10_000_000 < size_of({"a": [text] * 1_000}) < 10_500_000
+    assert size_of(1) == sys.getsizeof(1)
+    itself: list[Any] = []
+    itself.append(itself)
+    assert size_of(itself) < 1_000
+
+
+def test_a_text_that_was_encoded_once_has_the_size_that_it_had() -> None:
+    text = "".join(["\u20ac"] * 100)
+    before, shown = size_of(text), sys.getsizeof(text)
+    pa.array([text])  # asks for its UTF-8, which it keeps
+    assert sys.getsizeof(text) > shown
+    assert size_of(text) == before
+
+
+def test_some_records_stand_for_all() -> None:
+    assert mean_size([]) == 0
+    assert mean_size([1, 1, 1]) == sys.getsizeof(1)
+    assert mean_size([b""] * 500 + [bytes(10_000)] * 500) == pytest.approx(5_000, rel=0.02)
+
+
+def test_a_record_that_has_no_size_is_a_record() -> None:
+    class Odd(dict[str, Any]):
+        def __sizeof__(self) -> int:
+            raise RuntimeError("the caller's own")
+
+    assert records(source_of([Odd(a=1)])) == [(0, 1, 1)]
+
+
 def test_what_the_iterable_raises_reaches_the_caller() -> None:
     def broken() -> Iterable[Any]:
         yield {"a": 1}
@@ -287,6 +350,7 @@ def test_the_gaps_of_a_frame_of_pandas_are_missing() -> None:
 WITHOUT_PYARROW = """
 import sys
 sys.modules["pyarrow"] = sys.modules["pyarrow.parquet"] = None
+from concurrent_exec.bulk.sizes import mean_size, size_of
 from concurrent_exec.bulk.sources import open_source, source_of
 print([chunk.columns for chunk in source_of([{"a": 1}]).chunks()])
 open_source([sys.argv[1]]).columns

@@ -98,14 +98,27 @@ def test_a_text_that_was_mended_into_a_number_is_one(tmp_path: Path) -> None:
 def test_it_goes_on_where_it_is_told_to(tmp_path: Path) -> None:
     source = written(tmp_path, *[failed({"id": str(number)}) for number in range(2_500)])
     chunks = list(source.chunks())
-    assert [(chunk.first, chunk.count) for chunk in chunks] == [
-        (0, 1_000),
-        (1_000, 1_000),
-        (2_000, 500),
-    ]
+    ends = [chunk.first + chunk.count for chunk in chunks]
+    assert [chunk.first for chunk in chunks] == [0, *ends[:-1]]
+    assert ends[-1] == 2_500
     (rest,) = source.chunks(start=2_499)
     assert (rest.first, rest.columns) == (2_499, {"id": ["2499"]})
     assert list(source.chunks(start=2_500)) == []
+
+
+def test_a_chunk_is_bounded_by_the_bytes_of_its_lines(tmp_path: Path) -> None:
+    """It ends in the same place wherever reading begins, as another process may go on with it."""
+    small = [failed({"id": str(number)}) for number in range(1_500)]
+    large = [failed({"id": "x" * size}) for size in (30_000, 30_000, 30_000, 200_000, 1)]
+    source = written(tmp_path, *small, *large)
+    lengths = [len(line) for line in source.path.read_bytes().splitlines(keepends=True)]
+    chunks = list(source.chunks())
+    for each in chunks:
+        assert sum(lengths[each.first : each.first + each.count - 1]) <= 64 * 1024
+    assert len(chunks) == 5
+    ends = {each.first + each.count for each in chunks}
+    for start in (1, 1_400, 1_502):
+        assert {each.first + each.count for each in source.chunks(start)} <= ends
 
 
 def test_what_could_not_be_parsed_is_rejected_again(tmp_path: Path) -> None:
