@@ -94,7 +94,9 @@ class Spread:
 
         task: what each process is told.
         binding: of the records that are read here.
-        in_order: whether portions settle in the order of the input, as rows are put out.
+        in_order: whether portions settle in the order of the input, as rows are put out. What is
+            done behind a gap when the run ends is settled all the same where it must not be done
+            twice.
         max_per_second: of all processes together.
         histograms: take in what the processes have measured.
         """
@@ -172,6 +174,9 @@ class Spread:
                     break
                 with suppress(Empty):
                     self._take(self._events.get(timeout=MISSING if self._missing else None))
+            if not self._task.idempotent:  # what was sent must not be sent again
+                self._in_order = False
+                self._settle()
         finally:
             self._close()
         trouble = self._with_untold(self._trouble or self._ends_with)
@@ -356,8 +361,10 @@ class Spread:
         elif isinstance(event, tuple):
             self._take_reply(*event)
         elif event is None:
-            for _, future in list(self._out.values()):
-                future.cancel()  # what waits for its turn
+            # What waits for its turn; but what is behind it may be done, and has to be settled.
+            if self._task.idempotent or not self._in_order:
+                for _, future in list(self._out.values()):
+                    future.cancel()
         else:
             self._at_end = True
             if event is not _END:

@@ -36,6 +36,7 @@ from concurrent_exec.bulk import lines as reading_lines
 from concurrent_exec.bulk.journal import entry_at
 from concurrent_exec.bulk.portions import Portion, Settlement
 from concurrent_exec.bulk.records import cut
+from concurrent_exec.bulk.spreading import Spread
 from concurrent_exec.bulk.worker import Reply as PortionReply
 from concurrent_exec.bulk.worker import do_portion
 from concurrent_exec.model.pickling import pack_error, unpack_error
@@ -408,6 +409,124 @@ def test_rows_come_in_order_though_a_process_raises(
     run(session, select_of(session), str(source), resume=True, **options)
     rows = (tmp_path / "rows.csv").read_text().splitlines()
     assert rows == ["v", *(f"{n}" for n in range(3_000))]
+
+
+class Once:
+    """A statement that brings a row of each record, and must not be sent twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sent: list[int] = []
+        self.script: Callable[[int], object] = lambda key: None
+        self._session = ScriptedSession(self._reply)
+        self._folder = folder
+        self._source = folder / "ids.csv"
+        self._source.write_text("id\n" + "".join(f"{n}\n" for n in range(3_000)))
+
+    def _reply(self, statement: Any, parameters: Any) -> Reply:
+        (key,) = parameters
+        self.script(key)
+        self.sent.append(key)
+        return Reply(rows=[(str(key),)], at_once=True)
+
+    def going(self, pool: Callable[[], Executor] = Threads, **options: Any) -> BulkRun:
+        return BulkRun(
+            self._session,
+            select_of(self._session),
+            str(self._source),
+            idempotent=False,
+            output=self._folder / "rows.csv",
+            checkpoint=self._folder / "journal",
+            **{"workers": Workers(Here(self._session), processes=2, pool=pool), **options},
+        )
+
+    def rows(self) -> list[int]:
+        """What was put out."""
+        header, *rows = (self._folder / "rows.csv").read_text().splitlines()
+        assert header == "v"
+        return list(map(int, rows))
+
+
+@pytest.mark.parametrize("resumed", [{}, {"workers": None}])
+def test_what_was_sent_behind_a_gap_is_not_sent_again_where_that_may_do_harm(
+    resumed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows come before those of the gap then: better than what is applied twice."""
+    once = Once(tmp_path)
+    begun, known = Event(), Event()
+
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        if not pickle.loads(portion).first and not known.is_set():
+            assert begun.wait(60)
+            return "raised", pack_error(OSError("unplugged"))
+        begun.set()
+        assert known.wait(60)
+        return do_portion(task, portion, shard)
+
+    def notes(packed: bytes) -> BaseException:
+        known.set()
+        return unpack_error(packed)
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    monkeypatch.setattr(spreading, "unpack_error", notes)
+    with pytest.raises(OSError, match="unplugged"):
+        once.going().run()
+    before = list(once.sent)
+    assert before
+    assert min(before) > 0
+    assert once.rows() == sorted(before)
+    report = once.going(resume=True, resume_anyway=True, **resumed).run()
+    assert (report.ended, report.rows) == ("finished", 3_000)
+    assert sorted(once.sent) == list(range(3_000))
+    assert once.rows() == [*sorted(before), *(n for n in range(3_000) if n not in before)]
+
+
+class Slow(Executor):
+    """A pool that has done its first portion when it is told to, and those of others at once."""
+
+    def __init__(self, go_on: Event) -> None:
+        self._go_on = go_on
+
+    def submit(self, do: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            assert self._go_on.wait(60)
+            if future.set_running_or_notify_cancel():
+                future.set_result(do(*arguments, **named))
+
+        if len(arguments) > 1 and not pickle.loads(arguments[1]).first:
+            Thread(target=work, daemon=True).start()
+        else:
+            future.set_result(do(*arguments, **named))
+        return future
+
+
+def test_a_stop_leaves_no_gap_where_nothing_may_be_sent_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the rows of a resumed run come in order."""
+    once = Once(tmp_path)
+    go_on = Event()
+
+    def stop(key: int) -> None:
+        assert going._spread is not None
+        going.stop()
+        going._spread.stop()  # what the keeper does soon: before the portion is known to be done
+
+    def takes(spread: Spread, *reply: Any) -> None:
+        go_on.set()  # it is known, and so is the stop
+        take(spread, *reply)
+
+    take = Spread._take_settlement
+    monkeypatch.setattr(Spread, "_take_settlement", takes)
+    once.script = stop
+    going = once.going(partial(Slow, go_on))
+    assert going.run().ended == "interrupted"
+    assert once.rows() == list(range(len(once.sent)))
+    once.script = lambda key: None
+    report = once.going(resume=True, resume_anyway=True).run()
+    assert (report.ended, report.rows) == ("finished", 3_000)
+    assert sorted(once.sent) == once.rows() == list(range(3_000))
 
 
 class Unreadable:
