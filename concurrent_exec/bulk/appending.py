@@ -32,6 +32,33 @@ def open_private(path: str | Path, flags: int) -> int:
         raise
 
 
+def _open_led_to(path: Path) -> int | None:
+    """Open the pipe or device that a symbolic link leads to, as a shell's `>(command)` is named.
+
+    None where it leads to something else: a file must not be overwritten, nor a disk. What would
+    make a file, or empty one, is not asked for, so nothing is harmed by opening what is changed
+    for another meanwhile. Raises OSError.
+    """
+    if not (os.path.exists(path) and _flows(os.stat(path))):
+        return None
+    flags = os.O_CLOEXEC | os.O_NOCTTY
+    try:  # so that it is known when the reader of a pipe has gone
+        descriptor = os.open(path, flags | os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        descriptor = os.open(path, flags | os.O_RDWR)  # its reader is still to come
+    if not _flows(os.fstat(descriptor)):
+        os.close(descriptor)
+        return None
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _flows(status: os.stat_result) -> bool:
+    return stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode)
+
+
 class InUseError(OSError):
     """Another process is writing the file."""
 
@@ -43,12 +70,19 @@ class Appender:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file at `path`, made where it is not there.
+        """Open the file at `path`, made where it is not there, or the pipe or device that it leads
+        to.
 
         Raises OSError, as `open_private` does; InUseError where another process has it open.
         """
         self.path = path
-        self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+        try:
+            self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            led_to = _open_led_to(path) if error.errno == errno.ELOOP else None
+            if led_to is None:
+                raise
+            self._descriptor = led_to
         self._is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         try:
             if self._is_file:  # /dev/null is many a run's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from cassandra.cqltypes import Int32Type, UTF8Type
 
 from concurrent_exec.bulk import BulkError, FailedSource, open_source, run
+from concurrent_exec.bulk.appending import Appender
 from concurrent_exec.cli import main
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.bulk.samples import brings
@@ -104,3 +106,68 @@ def test_nor_is_it_replaced(pipe: Path, options: Any) -> None:
     with pytest.raises(BulkError, match="pipe is no regular file, and would be replaced by one"):
         read(open_source(["ids.csv"]), overwrite=True, **options)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.fixture
+def flow() -> Iterator[tuple[int, Path]]:
+    """What a shell gives a command for `>(another)`: the name of a pipe, with its end to read."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as read, open(writer, "wb"):
+        yield read.fileno(), Path(f"/dev/fd/{writer}")
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.usefixtures("here")
+def test_a_link_to_a_pipe_is_the_pipe(flow: tuple[int, Path], linked: bool) -> None:
+    reader, path = flow
+    if linked:
+        Path("link").symlink_to(path)
+        path = Path("link")
+    read(open_source(["ids.csv"]), output=path, output_format="csv", not_found_file=path)
+    assert os.read(reader, 100) == b"v\nx\n"
+
+
+@pytest.mark.usefixtures("pipe")
+def test_a_link_to_a_named_pipe_that_nobody_reads_yet_is_the_pipe() -> None:
+    Path("link").symlink_to("pipe")
+    appender = Appender(Path("link"))
+    appender.write(b"x")
+    appender.flush()
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(reader, 100) == b"x"
+    os.close(reader)
+    appender.close()
+
+
+def test_who_reads_a_pipe_may_go(flow: tuple[int, Path]) -> None:
+    """Which is an error: nothing waits for room that nobody makes."""
+    reader, path = flow
+    appender = Appender(path)
+    with open(os.devnull, "rb") as other:
+        os.dup2(other.fileno(), reader)
+    appender.write(b"x")
+    with pytest.raises(BrokenPipeError) as raised:
+        appender.flush()
+    assert raised.value.filename == str(path)
+    appender.close()
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "output"])
+@pytest.mark.usefixtures("here")
+def test_a_link_to_a_pipe_is_not_replaced(flow: tuple[int, Path], name: str) -> None:
+    _, path = flow
+    options: Any = {name: path, "output_format": "parquet"} if name == "output" else {name: path}
+    with pytest.raises(BulkError, match=r"/dev/fd/\d+ is no regular file, and would be replaced"):
+        read(open_source(["ids.csv"]), **options)
+
+
+@pytest.mark.usefixtures("here")
+def test_other_links_are_not_followed() -> None:
+    with open("ids.csv", "r+") as opened:
+        Path("none.csv").symlink_to("missing.csv")
+        Path("itself.csv").symlink_to("itself.csv")
+        for path in ("linked.csv", f"/dev/fd/{opened.fileno()}", "none.csv", "itself.csv"):
+            with pytest.raises(OSError, match="symbolic link"):
+                Appender(Path(path))
+    assert Path("ids.csv").read_text() == DATA
+    assert not Path("missing.csv").exists()
