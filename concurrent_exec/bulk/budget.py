@@ -13,10 +13,7 @@ def budget_of(max_errors: int | str | None) -> Callable[[int, int], bool]:
 
     max_errors: as in `BulkOptions`. Raises TypeError or ValueError for what it can't be.
     """
-    if max_errors is None:
+    limit = max_errors_of(max_errors, least=0)
+    if limit is None:
         return lambda failed, finished: False
-    if max_errors == 0 and not isinstance(max_errors, bool):
-        return lambda failed, finished: failed > 0
-    limit = max_errors_of(max_errors)
-    assert limit is not None
     return ErrorBudget(limit).passed

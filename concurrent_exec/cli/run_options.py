@@ -14,6 +14,7 @@ from cassandra import ConsistencyLevel
 from click.core import ParameterSource
 
 from concurrent_exec.bulk import BulkOptions
+from concurrent_exec.bulk.budget import budget_of
 from concurrent_exec.bulk.options import (
     BlobFormat,
     ConvertingOptions,
@@ -73,7 +74,12 @@ def _concurrency(
 def _max_errors(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> int | str | None:
-    return int(value) if value is not None and value.isdecimal() else value
+    budget = int(value) if value is not None and value.isdecimal() else value
+    try:
+        budget_of(budget)
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix("max_errors ")) from None
+    return budget
 
 
 _INPUT = [

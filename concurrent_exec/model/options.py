@@ -28,10 +28,18 @@ def positive_int(name: str, value: object) -> int:
 
     Raises TypeError or ValueError naming the option otherwise.
     """
+    return whole_number(name, value, least=1)
+
+
+def whole_number(name: str, value: object, *, least: int) -> int:
+    """Return `value` if it is a whole number of at least `least`.
+
+    Raises TypeError or ValueError naming the option otherwise.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
     return value
 
 

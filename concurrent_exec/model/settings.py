@@ -17,6 +17,7 @@ from concurrent_exec.model.options import (
     positive_int,
     positive_seconds,
     send_options,
+    whole_number,
 )
 from concurrent_exec.model.protocols import RetryPolicy
 
@@ -207,21 +208,28 @@ def _order_by(value: object) -> OrderBy | None:
     )
 
 
-def max_errors_of(value: object) -> int | Fraction | None:
+def max_errors_of(value: object, *, least: int = 1) -> int | Fraction | None:
+    """Return how many may fail, or, as a Fraction, which share; None where `value` is None.
+
+    least: the smallest number that is taken: a bulk run, which has no other word for that it is to
+        stop at the first failure, takes 0.
+
+    Raises TypeError or ValueError for what it can't be.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
-        if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+        if least and isinstance(value, int) and not isinstance(value, bool) and value == 0:
             raise ValueError(
                 "max_errors must be at least 1, not 0: to stop at the first failure, "
                 "give raise_on_first_error=True"
             )
-        return positive_int("max_errors", value)
+        return whole_number("max_errors", value, least=least)
     match = _PERCENT.fullmatch(value.strip())
     share = Fraction(match[1]) / 100 if match else None
     if share is None or not 0 < share < 1:
         raise ValueError(
-            "max_errors must be a whole number of at least 1, or a percentage above 0% and "
+            f"max_errors must be a whole number of at least {least}, or a percentage above 0% and "
             f"below 100%, such as '5%', not {value!r}"
         )
     return share

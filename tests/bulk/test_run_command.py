@@ -493,8 +493,7 @@ def test_no_such_data_center(run: Run, insert: str, file: Path, session: Any) ->
 
 
 def test_options_that_are_wrong(run: Run, insert: str, select: str, file: Path) -> None:
-    for option, value in (("--max-errors", "many"), ("--time-zone", "Nowhere/Land")):
-        refused(run(insert, "rows.csv", option, value), 2, value)
+    refused(run(insert, "rows.csv", "--time-zone", "Nowhere/Land"), 2, "Nowhere/Land")
     refused(run(insert, "rows.csv", "--no-checkpoint", "--resume"), 2, "checkpoint")
     refused(run(insert, "rows.csv", "--processes", "3", "--concurrency", "2"), 2, "3 processes")
     guarded = ("--output", "out.parquet", "--guard-formulas")

@@ -247,6 +247,16 @@ def test_no_finite_number(option: str, value: str, capsys: pytest.CaptureFixture
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["-1", "many", "0%", "1.5"])
+@pytest.mark.usefixtures("here")
+def test_no_error_budget(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before it connects."""
+    read = "SELECT v FROM t WHERE id = :id"
+    assert main(["run", read, "ids.csv", "--max-errors", value]) == 2
+    said = "Invalid value for '--max-errors': must be a whole number of at least 0, or a percentage"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--json", "--latency"])
 @pytest.mark.usefixtures("here")
 def test_what_is_written_in_the_end_has_a_folder(
