@@ -8,6 +8,7 @@ that could be taken for one of these, or has keys that are no strings, is {"$map
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from concurrent_exec.bulk.records import Kind
 
 _LONGEST = 8192
 """Bits of an integer that is written in decimal; from 4,300 digits on Python refuses to."""
+_HEX = re.compile("-?0x[0-9a-fA-F]+")
+"""As Python writes an integer that has more."""
 
 
 def keep(value: Any, kind: Kind) -> Any:
@@ -131,6 +134,12 @@ def _bytes(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
 
 
+def _int(text: str) -> int:
+    if not _HEX.fullmatch(text):  # without its 0x, "1e9" is what somebody has meant otherwise
+        raise ValueError
+    return int(text, 16)
+
+
 def _write_datetime(moment: datetime) -> Any:
     # The later one of an hour that the clocks go through twice, which ISO 8601 has no form for.
     return [moment.isoformat(), 1] if moment.fold and moment.tzinfo is None else moment.isoformat()
@@ -172,7 +181,7 @@ _FORMS: Mapping[str, _Form] = {
     ),
     "$decimal": _Form(Decimal, str, Decimal),
     "$float": _Form(float, lambda value: repr(float(value)), float),
-    "$int": _Form(int, hex, lambda text: int(text, 16)),
+    "$int": _Form(int, hex, _int),
     "$uuid": _Form(UUID, str, UUID),
     "$inet": _Form((IPv4Address, IPv6Address), str, ip_address),
     # The drivers' own, which have more years and more digits.

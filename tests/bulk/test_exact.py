@@ -24,12 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concurrent_exec.bulk import ConvertingOptions, FailedSource
+from concurrent_exec.bulk.binding import Binding
 from concurrent_exec.bulk.converting import is_hashable
 from concurrent_exec.bulk.exact import Unknown, keep, restore
 from concurrent_exec.bulk.failed import failed_line, not_found_line, rejected_line
 from concurrent_exec.bulk.records import Chunk, Kind, Rejected
 from concurrent_exec.bulk.types import conversion_of
-from tests.bulk.samples import chunk
+from tests.bulk.samples import bound, chunk, prepared
 from tests.bulk.test_converting import ADDRESS, same
 
 ID = UUID("3f2504e0-4f89-11d3-9a0c-0305e82c3301")
@@ -210,9 +211,17 @@ def test_what_is_written_can_be_read_by_people(value: Any, written: Any) -> None
 
 
 def test_an_integer_that_python_writes_in_no_decimals() -> None:
-    number = 1 << 20_000
-    assert keep(number, "json") == {"$int": hex(number)}
-    assert restore(keep(number, "json"), "json") == number
+    for number in (1 << 20_000, -1 << 20_000):
+        assert keep(number, "json") == {"$int": hex(number)}
+        assert restore(keep(number, "json"), "json") == number
+
+
+@pytest.mark.parametrize("digits", ["1e9", "12", "-12", "0x1_0", "0X10", " 0x10", "0x", "+0x1", 12])
+def test_an_integer_with_other_digits_is_not_read_as_another(digits: Any, file: Path) -> None:
+    """Decimal digits are hexadecimal ones, too: what somebody meant by them is not known."""
+    file.write_text(json.dumps({"record": {"v": {"$int": digits}}, "input": "json"}))
+    binding = Binding(prepared(v="IntegerType"), ["v"])
+    assert bound(binding, FailedSource(file)) == ([], ["record 1, v: must be of type varint"])
 
 
 class Spiteful:
