@@ -134,6 +134,8 @@ class Worker:
             self._base, self._ordinals = portion.timestamp - portion.first, ordinals
             self._timestamps.begin(self._base + ordinal for ordinal in ordinals)
             self._send(ledger, parameters)
+            if self._histogram is not None:  # which may be told later than the results come
+                self._executor._wait_until_idle()
         else:
             ledger.loses(len(parameters))
         if self._stopped:

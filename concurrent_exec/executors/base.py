@@ -221,13 +221,19 @@ class Executor(ABC, Generic[R]):
         if gate.news is not None:
             gate.news.tell()
         self._launch_safely()
-        while wait:
+        if wait:
+            self._wait_until_idle()
+        self._let_go_if_idle()
+
+    def _wait_until_idle(self) -> None:
+        """Return when nothing is in flight, nothing is left to be sent, and observers are told."""
+        gate = self._gate
+        while True:
             with gate.lock:
                 if gate.is_idle():
-                    break
+                    return
                 ticket = gate.idle.ticket()
             ticket.acquire()
-        self._let_go_if_idle()
 
     def statistics(self) -> ExecutorStatistics:
         """Return what the executor is doing at this moment."""

@@ -34,11 +34,13 @@ from concurrent_exec.bulk import (
 )
 from concurrent_exec.bulk import lines as reading_lines
 from concurrent_exec.bulk.journal import entry_at
+from concurrent_exec.bulk.portion_ledger import PortionLedger
 from concurrent_exec.bulk.portions import Portion, Settlement
 from concurrent_exec.bulk.records import cut
 from concurrent_exec.bulk.spreading import Spread
 from concurrent_exec.bulk.worker import Reply as PortionReply
 from concurrent_exec.bulk.worker import do_portion
+from concurrent_exec.model import StatementSettled
 from concurrent_exec.model.pickling import pack_error, unpack_error
 from concurrent_exec.observers import LatencyHistogram
 from concurrent_exec.testing import Reply, Request, ScriptedSession
@@ -800,6 +802,46 @@ def test_latencies_come_with_the_portions() -> None:
     assert table.run(records(3_000), observers=[histogram]).succeeded == 3_000
     assert histogram.count == 3_000
     assert 0 < histogram.percentile(50) <= histogram.percentile(100) < 60
+
+
+def test_a_latency_that_is_noted_late_comes_with_its_portion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As observers are told after whoever waits for the result."""
+    settled = Event()
+
+    class Late(LatencyHistogram):
+        def on_settled(self, details: StatementSettled) -> None:
+            assert settled.wait(60)
+            super().on_settled(details)
+
+    class Settling(PortionLedger):
+        def succeeded(self, indexes: Any) -> None:
+            super().succeeded(indexes)
+            settled.set()
+
+    def answer() -> None:
+        assert sent.wait(60)
+        session.pending[0].succeed()
+
+    def reply(statement: Any, parameters: Any) -> Reply:
+        Thread(target=answer, daemon=True).start()
+        return Reply()
+
+    class Told(Stamping):
+        def send(self, request: Request) -> None:
+            super().send(request)
+            sent.set()
+
+    sent = Event()
+    monkeypatch.setattr(worker, "LatencyHistogram", Late)
+    monkeypatch.setattr(worker, "PortionLedger", Settling)
+    session = Told(reply)
+    insert = session.as_prepared(INSERT, {"id": Int32Type, "v": UTF8Type}, partition_key=["id"])
+    histogram = LatencyHistogram()
+    workers = Workers(Here(session), processes=1, pool=Threads)
+    run(session, insert, records(1), workers=workers, retry=None, observers=[histogram])
+    assert histogram.count == 1
 
 
 def test_options_that_are_wrong_are_refused() -> None:
