@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -174,6 +174,92 @@ def test_a_limiter_at_fault_leaves_a_submit_its_result(make_executor: MakeExecut
     future = stage.executor.submit("q")
     stage.pending[0].succeed(["row"])
     assert future.result(timeout=5).current_rows == ["row"]
+
+
+# ---- a limiter that only counts ----
+
+
+class Counting:
+    """A limiter that is told how many settled, and goes through the limits it is given."""
+
+    def __init__(self, *limits: int | str) -> None:
+        self.max_limit = 10
+        self.limit: Any = limits[0]
+        self._limits = list(limits[1:])
+        self.successes = self.overloads = 0
+        self.times: list[float] = []
+
+    def settled(self, **attempt: Any) -> None:
+        raise AssertionError("it is told of many at a time")
+
+    def settled_many(self, *, successes: int, overloads: int, now: float) -> None:
+        self.successes += successes
+        self.overloads += overloads
+        self.times.append(now)
+        if self._limits:
+            self.limit = self._limits.pop(0)
+        if self.limit == "raise":
+            raise ZeroDivisionError("the limiter's own fault")
+
+
+@any_executor
+def test_what_a_limiter_is_told_that_only_counts(make_executor: MakeExecutor) -> None:
+    limiter = Counting(2, 3, 3, 3, 3)
+    stage = Stage(make_executor, concurrency=limiter)
+    results = stage.executor.map("q", numbered(5), retry=Fixed(1.0), raise_on_first_error=False)
+    first, _ = stage.pending
+    stage.clock.advance(0.25)
+    first.fail(OperationTimedOut())
+    assert len(stage.pending) == 3 == stage.executor.concurrency
+    stage.pending[0].fail(ValueError("bad"))
+    while stage.pending:
+        stage.pending[0].succeed()
+    stage.pass_time(1.0)
+    stage.pending[0].succeed()
+    assert [result.success for result in results] == [True, False, True, True, True]
+    assert (limiter.successes, limiter.overloads) == (4, 1)
+    assert limiter.times[0] == 0.25 == limiter.times[-1] - 1.0
+
+
+@any_executor
+def test_a_limiter_that_only_counts_and_is_at_fault(make_executor: MakeExecutor) -> None:
+    for limit, error in (("raise", ZeroDivisionError), (0, ValueError)):
+        stage = Stage(make_executor, concurrency=Counting(1, limit))
+        results = stage.executor.map("q", numbered(9))
+        stage.pending[0].succeed()
+        for request in stage.pending:
+            request.succeed()
+        with pytest.raises(error, match="limit"):
+            list(results)
+        assert stage.pending == []
+        assert stage.executor.concurrency == 1
+
+
+@any_executor
+def test_what_is_pulled_ahead_goes_with_the_highest_limit(make_executor: MakeExecutor) -> None:
+    stage = Stage(make_executor, concurrency=Counting(1, 3, 2))
+    pulled = 0
+
+    def rows() -> Iterator[tuple[int]]:
+        nonlocal pulled
+        for number in range(100):
+            pulled += 1
+            yield (number,)
+
+    results = stage.executor.map("q", rows())
+    assert len(stage.pending) == 1
+    assert pulled == 4
+    stage.pending[0].succeed()
+    next(results)
+    assert len(stage.pending) == 3
+    # The first is delivered, and twelve more may be pulled and not delivered.
+    assert pulled == 13
+    for _ in range(3):  # the limit is lower, and the window as it was
+        stage.pending[0].succeed()
+        next(results)
+        assert len(stage.pending) == 2
+    assert pulled == 16
+    results.close()
 
 
 @any_executor

@@ -83,10 +83,10 @@ class World:
         self.clock.advance(2.0)
         self.launches = 0
         self.gate = Gate(limit, clock=self.clock, find_launch=lambda: self.launch)
-        options = {"raise_on_first_error": False, **options}
+        options = {"raise_on_first_error": False, "buffersize": window, **options}
         if key is not None:
             options["order_by"] = key
-        settings = RunSettings.checked(cast(Any, options), retry=None, window=window)
+        settings = RunSettings.checked(cast(Any, options), retry=None)
         self.watch = Noted()
         if watched:
             sending = replace(settings.sending, watch=self.watch)
@@ -265,7 +265,7 @@ def test_what_is_no_pair_any_more_ends_the_run_after_those_before_it(most: int) 
     clock = VirtualClock()
     gate = Gate(9, clock=clock)
     pairs: list[Any] = [("q", (number,)) for number in range(5)]
-    settings = RunSettings.checked({}, retry=None, window=9)
+    settings = RunSettings.checked({"buffersize": 9}, retry=None)
     run = Run(gate, Source.of_pairs(pairs), settings)
     with gate.lock:
         gate.enqueue(run)

@@ -46,14 +46,12 @@ from concurrent_exec.run import (
     tell,
 )
 from concurrent_exec.run.interrupts import Uninterrupted
+from concurrent_exec.run.run import WINDOW_FACTOR
 from concurrent_exec.run.submissions import SubmittedJob
 from concurrent_exec.run.work import Told
 
 R = TypeVar("R")
 Self = TypeVar("Self", bound="Executor[Any]")
-
-WINDOW_FACTOR = 4
-"""The default `buffersize` is this many times the concurrency."""
 
 
 class Executor(ABC, Generic[R]):
@@ -322,16 +320,16 @@ class Executor(ABC, Generic[R]):
 
     def _run(self, make_source: Any, arguments: tuple[Any, ...], options: RunOptions) -> Run:
         self._check_usable()
-        limiter = self._gate.limiter
-        limit = self._gate.limit if limiter is None else limiter.max_limit
-        settings = RunSettings.checked(options, retry=self._retry, window=WINDOW_FACTOR * limit)
+        settings = RunSettings.checked(options, retry=self._retry)
         source, lanes = make_source(*arguments), None
         watch = self._watch(settings.sending, source)
         if watch is not None:
             settings = replace(settings, sending=replace(settings.sending, watch=watch))
         if settings.order_by is not None:
             by = partition_key if settings.order_by == "partition_key" else settings.order_by
-            lanes = Lanes(by, settings.window)
+            limiter = self._gate.limiter
+            limit = self._gate.limit if limiter is None else limiter.max_limit
+            lanes = Lanes(by, settings.window or WINDOW_FACTOR * limit)
             source.as_iterator()
         self._keep_timestamps(settings.sending)
         run = Run(self._gate, source, settings, lanes)

@@ -25,6 +25,7 @@ from concurrent_exec.model.observer import (
 )
 from concurrent_exec.model.protocols import (
     Clock,
+    CountingLimiter,
     FailedAttempt,
     Limiter,
     Outcome,
@@ -39,6 +40,7 @@ from concurrent_exec.model.statistics import ErrorCount, ExecutorStatistics, Run
 __all__ = [
     "Clock",
     "ConcurrentExecError",
+    "CountingLimiter",
     "DeadlineExceededError",
     "ErrorCount",
     "ExecutionResult",

@@ -113,7 +113,7 @@ class Limiter(Protocol):
 
     @property
     def max_limit(self) -> int:
-        """The most that `limit` will ever be; the default `buffersize` is made from it."""
+        """The most that `limit` will ever be."""
 
     def settled(self, *, seconds: float, in_flight: int, outcome: Outcome) -> None:
         """Take note of an attempt that has come to its end.
@@ -122,4 +122,18 @@ class Limiter(Protocol):
         in_flight: how many were in flight when it was sent, itself included.
         outcome: "success"; "overload", for a timeout or a node that says it is overloaded; or
             "ignored", where its time says nothing, as of a statement that was refused as invalid.
+        """
+
+
+class CountingLimiter(Limiter, Protocol):
+    """A limiter that need not know of each attempt: it is told of many at a time, which is cheap.
+
+    `settled` is then never called.
+    """
+
+    def settled_many(self, *, successes: int, overloads: int, now: float) -> None:
+        """Take note of attempts that have come to their end at the same time.
+
+        successes, overloads: how many; see `Outcome`. Others count for nothing.
+        now: seconds of the executor's clock.
         """

@@ -60,9 +60,9 @@ class RunOptions(SubmitOptions, total=False):
     """Send nothing more after the first failure, and raise it. True by default, unless
     `max_errors` is given."""
     buffersize: int | None
-    """How many statements may be pulled and not delivered; 4 times the concurrency by default.
-    It bounds the memory. One slow statement holds up the delivery of those behind it; a larger
-    window lets more of them run meanwhile."""
+    """How many statements may be pulled and not delivered; 4 times the concurrency by default, with
+    a limiter the highest so far. It bounds the memory. One slow statement holds up the delivery of
+    those behind it; a larger window lets more of them run meanwhile."""
     feeder: Feeder
     """Who pulls an iterable that is not a plain list, tuple or range: "thread", a thread of the
     run's own, within a copy of the caller's context, from now on; or "caller", whoever waits for
@@ -124,7 +124,8 @@ class RunSettings:
 
     sending: Sending
     fail_fast: bool
-    window: int
+    window: int | None
+    """None where it goes with the executor's concurrency."""
     fed_by_caller: bool
     order_by: OrderBy | None
     skip_after_failure: bool
@@ -133,8 +134,8 @@ class RunSettings:
     deadline: float | None
 
     @classmethod
-    def checked(cls, options: RunOptions, *, retry: RetryPolicy | None, window: int) -> RunSettings:
-        """Return what `options` say; `retry` and `window` where they say nothing of these.
+    def checked(cls, options: RunOptions, *, retry: RetryPolicy | None) -> RunSettings:
+        """Return what `options` say; `retry` where they say nothing of it.
 
         Raises TypeError or ValueError naming the option that is wrong, or those that contradict
         each other.
@@ -157,7 +158,7 @@ class RunSettings:
         return cls(
             sending=Sending.checked(options, retry),
             fail_fast=fail_fast,
-            window=window if buffersize is None else positive_int("buffersize", buffersize),
+            window=None if buffersize is None else positive_int("buffersize", buffersize),
             fed_by_caller=one_of("feeder", options.get("feeder", "thread"), ("thread", "caller"))
             == "caller",
             order_by=order_by,

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from concurrent_exec.model import Clock, Limiter
+from concurrent_exec.model import Clock, CountingLimiter, Limiter
 from concurrent_exec.model.options import positive_int
 from concurrent_exec.pacing import Rate
 from concurrent_exec.retry import is_overload
@@ -46,6 +46,8 @@ class Gate:
         self.clock = clock
         self.limiter = None if isinstance(limit, int) else limit
         self.limit = limit if isinstance(limit, int) else limit.limit
+        self.highest = self.limit
+        """The highest that the limit has been."""
         self.in_flight = 0
         self.telling = 0
         """How much is done of which something is still to be told: outcomes, to their futures, a
@@ -65,7 +67,10 @@ class Gate:
         self.errors = ErrorCounts()
         self.news: News | None = None
         """What observers are still to be told; None until there are any."""
-        self.notes_sending = self.limiter is not None
+        self.counts_only = callable(getattr(self.limiter, "settled_many", None))
+        """Whether the limiter is told how many attempts went well, not of each; see
+        `CountingLimiter`."""
+        self.notes_sending = self.limiter is not None and not self.counts_only
         """Whether somebody wants to know when something is handed to the session."""
 
     # ---- whose turn it is ----
@@ -232,16 +237,31 @@ class Gate:
         Returns what the limiter raised, if anything; then the limit stays what it was. Called
         without the lock: the limiter may be the user's code.
         """
+        if self.counts_only:
+            return self.learn_many(int(success), int(not success and is_overload(value)))
         assert self.limiter is not None
         if job.sent_at is None:
             return None
+        settled = partial(
+            self.limiter.settled,
+            seconds=self.clock.monotonic() - job.sent_at,
+            in_flight=job.in_flight,
+            outcome="success" if success else "overload" if is_overload(value) else "ignored",
+        )
+        return self._learn(settled)
+
+    def learn_many(self, successes: int, overloads: int = 0) -> BaseException | None:
+        """Tell a limiter that only counts, as `learn` tells one of each."""
+        settled = cast("CountingLimiter", self.limiter).settled_many
+        now = self.clock.monotonic()
+        return self._learn(partial(settled, successes=successes, overloads=overloads, now=now))
+
+    def _learn(self, settled: Callable[[], object]) -> BaseException | None:
+        assert self.limiter is not None
         try:
-            self.limiter.settled(
-                seconds=self.clock.monotonic() - job.sent_at,
-                in_flight=job.in_flight,
-                outcome="success" if success else "overload" if is_overload(value) else "ignored",
-            )
+            settled()
             self.limit = positive_int("the limiter's limit", self.limiter.limit)
+            self.highest = max(self.highest, self.limit)
         except BaseException as exc:  # be it SystemExit: the run must come to its end
             exc.__traceback__ = None  # it refers to the job
             return exc

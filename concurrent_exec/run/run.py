@@ -29,6 +29,8 @@ from concurrent_exec.run.watch import Watch
 from concurrent_exec.run.work import Told, Work
 from concurrent_exec.sink import DiscardingSink, OrderedSink, Sink
 
+WINDOW_FACTOR = 4
+"""The window is this many times the concurrency, unless it is given."""
 A_LIST = 8
 """Of the window such a part is worth waking a thread for that takes results in lists."""
 A_MOMENT = 0.01
@@ -68,7 +70,7 @@ class Run(Work):
     ) -> None:
         super().__init__(gate)
         self.source = source
-        self.window = settings.window
+        self._window = settings.window
         self.fail_fast = settings.fail_fast
         self.fed_by_caller = settings.fed_by_caller and source.items is None
         self.lanes = lanes
@@ -154,6 +156,11 @@ class Run(Work):
     @property
     def may_bring_more(self) -> bool:
         return not (self.stopped or self.closed or self._no_more_input)
+
+    @property
+    def window(self) -> int:
+        """How many statements may be pulled and not delivered."""
+        return self._window or WINDOW_FACTOR * self.gate.highest
 
     @property
     def room(self) -> int:

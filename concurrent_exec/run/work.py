@@ -245,14 +245,17 @@ def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
     if not outcomes:
         return
     gate = outcomes[0][0].work.gate
-    if gate.limiter is not None:  # which is told of each
+    if gate.limiter is not None and not gate.counts_only:  # which is told of each
         for job, value in outcomes:
             job.succeed(value)
         return
     by_work: dict[Work, list[tuple[Job, Any]]] = {}
     concluded: list[tuple[Told, object]] = []
     watch: Watch | None = None
+    trouble: BaseException | None = None
     with gate.lock:
+        if gate.counts_only:
+            gate.telling += 1
         for outcome in outcomes:
             job = outcome[0]
             if not job.settled:
@@ -264,10 +267,17 @@ def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
         for work, succeeded in by_work.items():
             concluded += work.conclude_successes(succeeded)
             gate.give_back(len(succeeded))
+    if gate.counts_only:
+        trouble = gate.learn_many(sum(map(len, by_work.values())))
     callbacks = [callback for callback, _ in concluded if callback is not None]
     del concluded  # outside the lock: the statements it discards are the user's objects
     for callback in callbacks:
         tell(callback, gate)
+    if trouble is not None:
+        for work in by_work:
+            work.abort(trouble)
+    if gate.counts_only:
+        gate.told()
     if watch is not None:
         watch.tell(wait=True)
 
