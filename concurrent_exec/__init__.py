@@ -20,6 +20,7 @@ from concurrent_exec.executors import (
 from concurrent_exec.model import (
     Clock,
     ConcurrentExecError,
+    CountingLimiter,
     DeadlineExceededError,
     ErrorCount,
     ExecutionResult,
@@ -51,7 +52,7 @@ from concurrent_exec.model import (
     UnknownDriverError,
     WorkerLostError,
 )
-from concurrent_exec.pacing import AdaptiveConcurrency
+from concurrent_exec.pacing import AdaptiveConcurrency, QueueDelay
 from concurrent_exec.retry import Retry, at_most_once_profile
 from concurrent_exec.run import Results
 
@@ -85,6 +86,7 @@ __all__ = [
     "CoalescingConnection",
     "Comparison",
     "ConcurrentExecError",
+    "CountingLimiter",
     "DeadlineExceededError",
     "DirectExecutor",
     "ErrorCount",
@@ -104,6 +106,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "ProcessExecutor",
+    "QueueDelay",
     "Results",
     "Retry",
     "RetryPolicy",

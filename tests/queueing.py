@@ -188,9 +188,12 @@ def play(
         settled += 1
         successes += success
         seconds += now - sent
-        limiter.settled(
-            seconds=now - sent, in_flight=beside, outcome="success" if success else "overload"
-        )
+        if hasattr(limiter, "settled_many"):
+            limiter.settled_many(successes=int(success), overloads=int(not success), now=now)
+        else:
+            limiter.settled(
+                seconds=now - sent, in_flight=beside, outcome="success" if success else "overload"
+            )
         if changes and settled >= changes[0][0]:
             queues.server = changes.pop(0)[1]
         if settled * marks >= len(taken) * statements:
