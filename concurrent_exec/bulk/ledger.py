@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any
 
 from concurrent_exec.bulk.appending import Appender
@@ -17,8 +17,14 @@ from concurrent_exec.bulk.outputs import Output
 from concurrent_exec.bulk.portions import Settlement
 from concurrent_exec.bulk.records import Chunk, Rejected, where
 from concurrent_exec.bulk.settled import Part, Range, Settled
+from concurrent_exec.bulk.sizes import mean_size
 
 COUNTS = ("succeeded", "failed", "rejected", "rows", "not_found", "not_applied", "retries")
+
+ENOUGH = 16 * 1024 * 1024
+"""Bytes of records that are read and not settled, about, beyond which no more are read. They take
+several times as much, with what is read, made and sent of them. Of records below a kilobyte there
+are more than any concurrency has use for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Ledger:
         self._sent = 0
         self._start = time.monotonic()
         self._lock = Lock()
+        self._room = Condition(self._lock)
+        """Where the one who reads waits for records to settle."""
         self._broken = self._closed = False
         self.counts: Counter[str] = Counter({name: entry.counts.get(name, 0) for name in COUNTS})
         self.kinds: Counter[str] = Counter(entry.kinds)
@@ -169,6 +177,7 @@ class Ledger:
 
         They are to be sent in this order, and after those of earlier chunks. Raises OSError.
         """
+        size = mean_size(parameters)
         with self._step():
             if self._closed:  # the run has been stopped, and what it writes is closed
                 return ()
@@ -180,11 +189,17 @@ class Ledger:
                 rejected = [each for each in rejected if not has(each.ordinal)]
             for each in rejected:
                 self._reject(each, chunk)
-            part = Part(chunk, self._sent, ordinals, parameters if self._keys else None)
+            kept = parameters if self._keys else None
+            part = Part(chunk, self._sent, ordinals, kept, size * len(ordinals))
             self._settled.opens(part)
             self._sent += len(ordinals)
         self._judge(bool(rejected))
         return parameters
+
+    def wait_for_room(self) -> None:
+        """Wait while `ENOUGH` is read and not settled, and the run goes on."""
+        with self._room:
+            self._room.wait_for(lambda: self._closed or self._settled.size <= ENOUGH)
 
     def _reject(self, rejected: Rejected, chunk: Chunk) -> None:
         self._note("rejected", rejected.kind, rejected.message)
@@ -257,16 +272,20 @@ class Ledger:
     def _step(self) -> Iterator[None]:
         """Do all or nothing: a step that was broken off is in no entry of the journal."""
         with self._lock:
+            size = self._settled.size
             try:
                 yield
             except BaseException:
                 self._broken = True
                 raise
+            if self._settled.size < size:
+                self._room.notify_all()
 
     def close(self) -> None:
         """Take in nothing more: what reads may go on for a while after a run was stopped."""
         with self._lock:
             self._closed = self._broken = True
+            self._room.notify_all()
 
     # ---- the journal ----
 

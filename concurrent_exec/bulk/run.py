@@ -322,6 +322,7 @@ class BulkRun:
             if ledger.closed:  # the run was stopped, and has ended meanwhile
                 return
             yield ledger.opens(*bound)
+            ledger.wait_for_room()
 
     def _bound(self, start: int) -> Iterator[_Bound]:
         binding = self.binding

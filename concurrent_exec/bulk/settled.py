@@ -20,7 +20,7 @@ _SETTLED = re.compile(b"\x01+")
 class Part:
     """Records on end that were read together, until each of them is settled."""
 
-    __slots__ = ("chunk", "first", "first_index", "flags", "left", "ordinals", "parameters")
+    __slots__ = ("chunk", "first", "first_index", "flags", "left", "ordinals", "parameters", "size")
 
     def __init__(
         self,
@@ -28,18 +28,21 @@ class Part:
         first_index: int,
         ordinals: Sequence[int],
         parameters: Sequence[Any] | None,
+        size: int = 0,
     ) -> None:
         """Make one of which the records with these `ordinals` are sent, and the others settled.
 
         chunk: what they were read in, from which a record that fails is told.
         first_index: the position among all that is sent of the first that is sent of these.
         parameters: of those that are sent, where they will be asked for.
+        size: about how many bytes of the memory they take.
         """
         self.chunk = chunk
         self.first = first = chunk.first
         self.first_index = first_index
         self.ordinals = ordinals
         self.parameters = parameters
+        self.size = size
         self.left = len(ordinals)
         if self.left == chunk.count:
             self.flags = bytearray(chunk.count)
@@ -77,6 +80,8 @@ class Settled:
         self._beyond: list[Range] = []
         self._parts: list[Part] = []
         """In their order: those of which some are not settled yet."""
+        self.size = 0
+        """About how many bytes of the memory these take."""
         self._take_in(beyond)
 
     def add(self, first: int, end: int) -> None:
@@ -104,6 +109,7 @@ class Settled:
         """Take in records that were read; those to be sent are not settled yet."""
         if part.left:
             self._parts.append(part)
+            self.size += part.size
         else:
             self.add(part.first, part.end)
 
@@ -121,6 +127,7 @@ class Settled:
             part.left -= 1
             if not part.left:
                 self._parts.remove(part)
+                self.size -= part.size
                 self.add(part.first, part.end)
                 part = None
 

@@ -25,6 +25,7 @@ from concurrent_exec.bulk.ledger import Ledger
 from concurrent_exec.bulk.portion_ledger import lost
 from concurrent_exec.bulk.portions import SHARD, Portion, Settlement, Task
 from concurrent_exec.bulk.records import Chunk, InputError, cut
+from concurrent_exec.bulk.sizes import mean_size
 from concurrent_exec.bulk.worker import do_portion, forget
 from concurrent_exec.bulk.workers import Shards, Workers
 from concurrent_exec.drivers.travelling import dumps
@@ -40,7 +41,9 @@ PER_PROCESS_SECONDS = 0.006
 one core, here or in a scheduler, which so is half idle (docs/scaling.md)."""
 FIRST = 1_000
 MOST = 10_000
-"""Records of a portion: of the first one, and of any."""
+"""Records of a portion: of the first one, and of any; ..."""
+LARGE = 8 * 1024 * 1024
+"""... and about how many bytes of the memory they take at most, where a chunk has not more."""
 PER_PROCESS = 2
 """Portions that a process has: one that it does, and one that waits for it."""
 AHEAD = 16
@@ -275,8 +278,8 @@ class Spread:
     def _made(self) -> _Given | None:
         """Return a portion of what was read, None where there is nothing."""
         chunks: list[Chunk] = []
-        count = 0
-        while self._unread and count < self._size:
+        count = size = 0
+        while self._unread and count < self._size and size < LARGE:
             chunk, left = self._unread.popleft(), self._size - count
             if chunk.count > left:
                 end = chunk.first + left
@@ -287,6 +290,7 @@ class Spread:
             if not self._has(chunk):
                 chunks.append(chunk)
                 count += chunk.count
+                size += sum(mean_size(each) * len(each) for each in chunk.columns.values())
             elif chunks:
                 break
         if not chunks:

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pandas
@@ -24,12 +24,15 @@ from concurrent_exec.bulk import (
     JournalError,
     NotIdempotentError,
     run,
+    sources,
 )
+from concurrent_exec.bulk import ledger as ledger_module
 from concurrent_exec.bulk.appending import Appender, InUseError
 from concurrent_exec.bulk.journal import entry_at
+from concurrent_exec.bulk.ledger import Ledger
 from concurrent_exec.testing import Reply, ScriptedSession
 from tests.bulk.samples import brings
-from tests.integration.support import our_threads, wait_for_end_of_threads
+from tests.integration.support import our_threads, wait_for, wait_for_end_of_threads
 
 INSERT = "INSERT INTO t (id, v) VALUES (?, ?)"
 NO_RETRY: dict[str, Any] = {"retry": None}
@@ -361,3 +364,71 @@ def test_options_that_are_none() -> None:
             run(session, insert, records(1), **wrong)
     with pytest.raises(TypeError, match="conncurrency"):
         run(session, insert, records(1), conncurrency=1)  # type: ignore[call-arg]
+
+
+# ---- what is in the memory ----
+
+
+class Reading:
+    """A run of large records, in a thread of its own, whose answers the test gives."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, concurrency: int = 50) -> None:
+        self.waits = Event()
+        self.pulled = 0
+        self.answers_at_once = False
+        self.session, insert = session_of(
+            lambda *_: Reply(at_once=True) if self.answers_at_once else None
+        )
+        waits_for_room = Ledger.wait_for_room
+
+        def wait_for_room(ledger: Ledger) -> None:
+            if ledger._settled.size > ledger_module.ENOUGH:
+                self.waits.set()
+            waits_for_room(ledger)
+
+        monkeypatch.setattr(ledger_module, "ENOUGH", 50_000)
+        monkeypatch.setattr(Ledger, "wait_for_room", wait_for_room)
+        monkeypatch.setattr(sources, "_AT_ONCE", 1)
+        options: Any = {"concurrency": concurrency, **NO_RETRY}
+        self.run = BulkRun(self.session, insert, self._records(), **options)
+        self.thread = Thread(target=self.run.run)
+        self.thread.start()
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for n in range(100):
+            self.pulled += 1
+            yield {"id": n, "v": "x" * (60_000 if n else 1)}
+
+    def answer_all(self) -> None:
+        self.answers_at_once = True
+        while self.thread.is_alive():
+            for request in list(self.session.pending):
+                request.succeed()
+            self.thread.join(0.005)
+
+
+def test_large_records_are_not_read_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = Reading(monkeypatch)
+    try:
+        assert reading.waits.wait(30)
+        # The first one that there is no room for is read, and one more was looked at.
+        assert reading.pulled <= 3
+    finally:
+        reading.answer_all()
+    assert reading.pulled == 100
+    assert reading.run.ledger is not None
+    assert reading.run.ledger.counts["succeeded"] == 100
+
+
+def test_a_stop_reaches_who_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = our_threads()
+    reading = Reading(monkeypatch, concurrency=1)  # what is never sent makes no room
+    try:
+        assert reading.waits.wait(30)
+        reading.run.stop()
+        executor: Any = reading.run.executor
+        wait_for(lambda: executor._shut_down)
+    finally:
+        reading.answer_all()
+    wait_for_end_of_threads(threads)
+    assert reading.pulled < 100

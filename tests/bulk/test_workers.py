@@ -901,6 +901,22 @@ def test_records_that_are_settled_are_let_go(monkeypatch: pytest.MonkeyPatch) ->
     assert max(alive) <= 501
 
 
+def test_a_portion_of_large_records_has_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def do(task: bytes, portion: bytes, shard: Any) -> PortionReply:
+        sizes.append(sum(chunk.count for chunk in pickle.loads(portion).chunks))
+        return do_portion(task, portion, shard)
+
+    monkeypatch.setattr(spreading, "do_portion", do)
+    monkeypatch.setattr(spreading, "LARGE", 100_000)
+    monkeypatch.setattr(sources, "_AT_ONCE", 1)
+    given = ({"id": n, "v": "x" * 30_000} for n in range(40))
+    assert Table().run(given).succeeded == 40
+    assert max(sizes) <= 4
+    assert sum(sizes) == 40
+
+
 # ---- shards ----
 
 
