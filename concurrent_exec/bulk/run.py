@@ -195,7 +195,11 @@ class BulkRun:
             return str(given)
         if given is not None:
             return "adaptive"
-        return str(default_concurrency(self.choice, self._options.get("batch_mode", "disabled")))
+        default = default_concurrency(self.choice, self._options.get("batch_mode", "disabled"))
+        if isinstance(default, int):
+            return str(default)
+        least, most = default.limit, default.max_limit
+        return f"from {least} to {most}: as many as are answered within {default.target} s"
 
     def stop(self) -> None:
         """Send nothing more, and finish what is in flight; `run` then returns.

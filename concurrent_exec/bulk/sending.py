@@ -13,7 +13,7 @@ from concurrent_exec.executors import STRATEGIES, Executor, choose
 from concurrent_exec.executors.auto import Choice
 from concurrent_exec.model import Limiter, Observer, RetryPolicy
 from concurrent_exec.model.options import one_of
-from concurrent_exec.pacing import AdaptiveConcurrency
+from concurrent_exec.pacing import AdaptiveConcurrency, QueueDelay
 
 BatchMode = Literal["disabled", "partition_key", "replica_set"]
 
@@ -52,9 +52,9 @@ def make_executor(
     """Return an executor of that strategy; raises TypeError or ValueError naming an option."""
     if concurrency is None:
         concurrency = default_concurrency(choice, batch_mode)
-    options: dict[str, Any] = {
-        "concurrency": AdaptiveConcurrency() if concurrency == "adaptive" else concurrency
-    }
+    if concurrency == "adaptive":
+        concurrency = AdaptiveConcurrency()
+    options: dict[str, Any] = {"concurrency": concurrency}
     if choice.name == "batch" and batch_mode != "disabled":
         options["batch_mode"] = batch_mode
     return STRATEGIES[choice.name](
@@ -62,10 +62,12 @@ def make_executor(
     )
 
 
-def default_concurrency(choice: Choice, batch_mode: BatchMode) -> int:
+def default_concurrency(choice: Choice, batch_mode: BatchMode) -> int | QueueDelay:
     """Return the concurrency of that strategy where none is given."""
     if batch_mode == "replica_set":
         return A_HUNDRED_BATCHES
+    if choice.name == "direct":
+        return QueueDelay()
     strategy = STRATEGIES[choice.name]
     default: int = inspect.signature(strategy).parameters["concurrency"].default
     return default

@@ -264,8 +264,9 @@ _SENDING = [
         "--concurrency",
         metavar="N|adaptive",
         callback=_concurrency,
-        help="The most statements in flight; adaptive finds out. [default: 100; "
-        "in batches 1000, of one set of replicas 3000]",
+        help="The most statements in flight; adaptive finds out where more would only wait. "
+        "[default: as many as are answered in 0.1 s, 100 to 4000; in batches 1000, of one set of "
+        "replicas 3000]",
     ),
     click.option(
         "--processes",

@@ -8,7 +8,8 @@ import pytest
 from cassandra.query import tuple_factory
 
 from concurrent_exec.bulk.sending import choice_of, default_concurrency, make_executor, profile_for
-from concurrent_exec.pacing import AdaptiveConcurrency
+from concurrent_exec.executors.auto import Choice
+from concurrent_exec.pacing import AdaptiveConcurrency, QueueDelay
 from concurrent_exec.testing import ScriptedSession
 
 SESSION = ScriptedSession()
@@ -56,6 +57,12 @@ def test_the_concurrency_is_what_was_given(given: Any, limit: int) -> None:
     ) as executor:
         assert executor.concurrency == limit
     assert AdaptiveConcurrency().limit == 20
+
+
+def test_one_by_one_it_goes_with_what_the_cluster_does() -> None:
+    default = default_concurrency(Choice("direct", "it is the fastest"), "disabled")
+    assert isinstance(default, QueueDelay)
+    assert (default.limit, default.max_limit, default.target) == (100, 4000, 0.1)
 
 
 @pytest.mark.parametrize(("batch_mode", "limit"), [("partition_key", 1000), ("replica_set", 3000)])
