@@ -195,11 +195,15 @@ class BulkRun:
             return str(given)
         if given is not None:
             return "adaptive"
-        default = default_concurrency(self.choice, self._options.get("batch_mode", "disabled"))
+        default = default_concurrency(
+            self.choice,
+            self._options.get("batch_mode", "disabled"),
+            self._options.get("timeout"),
+        )
         if isinstance(default, int):
             return str(default)
         least, most = default.limit, default.max_limit
-        return f"from {least} to {most}: as many as are answered within {default.target} s"
+        return f"from {least} to {most}: as many as are answered in {default.target:g} s"
 
     def stop(self) -> None:
         """Send nothing more, and finish what is in flight; `run` then returns.
@@ -252,6 +256,7 @@ class BulkRun:
             "concurrency": concurrency,
             "max_per_second": None if rate is None else rate / processes,
             "retry": options.get("retry", Retry()),
+            "timeout": options.get("timeout"),
         }
 
     def _kept(self, ledger: Ledger, stop: Callable[[], object]) -> Keeper:

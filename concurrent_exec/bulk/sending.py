@@ -22,6 +22,9 @@ A_HUNDRED_BATCHES = 3000
 a Cassandra on the same two cores took half as much CPU again (5.3 s, not 3.6 s, for 200,000 rows).
 """
 
+LONGEST_QUEUE = 0.1
+"""Seconds that a statement waits by default; less, where that is near its timeout."""
+
 
 def choice_of(session: Any, prepared: Any, executor: str, batch_mode: BatchMode) -> Choice:
     """Return which strategy is taken, and why.
@@ -47,11 +50,12 @@ def make_executor(
     concurrency: int | Literal["adaptive"] | Limiter | None,
     max_per_second: float | None,
     retry: RetryPolicy | None,
+    timeout: float | None = None,
     observers: Iterable[Observer] = (),
 ) -> Executor[Any]:
     """Return an executor of that strategy; raises TypeError or ValueError naming an option."""
     if concurrency is None:
-        concurrency = default_concurrency(choice, batch_mode)
+        concurrency = default_concurrency(choice, batch_mode, timeout)
     if concurrency == "adaptive":
         concurrency = AdaptiveConcurrency()
     options: dict[str, Any] = {"concurrency": concurrency}
@@ -62,12 +66,17 @@ def make_executor(
     )
 
 
-def default_concurrency(choice: Choice, batch_mode: BatchMode) -> int | QueueDelay:
-    """Return the concurrency of that strategy where none is given."""
+def default_concurrency(
+    choice: Choice, batch_mode: BatchMode, timeout: float | None
+) -> int | QueueDelay:
+    """Return the concurrency of that strategy where none is given.
+
+    timeout: seconds that an answer may take; the session's own, some seconds, where it is None.
+    """
     if batch_mode == "replica_set":
         return A_HUNDRED_BATCHES
     if choice.name == "direct":
-        return QueueDelay()
+        return QueueDelay(LONGEST_QUEUE if timeout is None else min(LONGEST_QUEUE, timeout / 20))
     strategy = STRATEGIES[choice.name]
     default: int = inspect.signature(strategy).parameters["concurrency"].default
     return default

@@ -45,7 +45,7 @@ def test_what_contradicts_is_refused(executor: str, batch_mode: Any, message: st
 @pytest.mark.parametrize(("given", "limit"), [(None, 100), (7, 7), ("adaptive", 20)])
 def test_the_concurrency_is_what_was_given(given: Any, limit: int) -> None:
     choice = choice_of(SESSION, None, "callback", "disabled")
-    assert default_concurrency(choice, "disabled") == 100
+    assert default_concurrency(choice, "disabled", None) == 100
     with make_executor(
         SESSION,
         choice,
@@ -59,16 +59,17 @@ def test_the_concurrency_is_what_was_given(given: Any, limit: int) -> None:
     assert AdaptiveConcurrency().limit == 20
 
 
-def test_one_by_one_it_goes_with_what_the_cluster_does() -> None:
-    default = default_concurrency(Choice("direct", "it is the fastest"), "disabled")
+@pytest.mark.parametrize(("timeout", "target"), [(None, 0.1), (10, 0.1), (0.5, 0.025)])
+def test_one_by_one_as_many_as_wait_for_a_moment(timeout: float | None, target: float) -> None:
+    default = default_concurrency(Choice("direct", "it is the fastest"), "disabled", timeout)
     assert isinstance(default, QueueDelay)
-    assert (default.limit, default.max_limit, default.target) == (100, 4000, 0.1)
+    assert (default.limit, default.max_limit, default.target) == (100, 4000, target)
 
 
 @pytest.mark.parametrize(("batch_mode", "limit"), [("partition_key", 1000), ("replica_set", 3000)])
 def test_in_batches_more_are_in_flight(batch_mode: Any, limit: int) -> None:
     choice = choice_of(SESSION, None, "auto", batch_mode)
-    assert default_concurrency(choice, batch_mode) == limit
+    assert default_concurrency(choice, batch_mode, None) == limit
 
 
 class Profiles:
