@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cassandra import ReadFailure, ReadTimeout
 
 from demo.data import Flight
 from perf import loader_peers, options, results
@@ -167,6 +168,21 @@ def _go(command: Sequence[str]) -> dict[str, float]:
     return figures
 
 
+def _count(session: Any, table: str) -> int:
+    """Return how many rows a table has. A server that has only written so far may need several
+    tries, in which it compiles what reads."""
+    tries_left = 5
+    while True:
+        try:
+            (counted,) = session.execute(f"SELECT count(*) FROM {table}", timeout=300).one()
+        except (ReadFailure, ReadTimeout):
+            tries_left -= 1
+            if not tries_left:
+                raise
+        else:
+            return int(counted)
+
+
 def _measure(
     server: Server,
     session: Any,
@@ -188,8 +204,7 @@ def _measure(
             figures = _go(LOADERS[name](load, *node))
             if server.cpu_seconds:
                 figures["server_cpu_seconds"] = server.cpu_seconds() - before
-            (counted,) = session.execute(f"SELECT count(*) FROM {load.table}", timeout=300).one()
-            figures["lost"] = load.records - counted
+            figures["lost"] = load.records - _count(session, load.table)
             figures["rate"] = load.records / figures["seconds"]
             taken[name].append(figures)
             click.echo(

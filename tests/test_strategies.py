@@ -153,7 +153,7 @@ def test_four_times_as_many_as_may_be_in_flight_are_pulled(make_executor: MakeEx
         def settled(self, **how: Any) -> None:
             pass
 
-    for concurrency, pulled in ((3, 12), (Limiter(), 40)):
+    for concurrency, pulled in ((3, 12), (Limiter(), 8)):
         session = ScriptedSession(lambda *_: Reply(at_once=True))
         executor = make_executor(session, concurrency=concurrency)
         results = executor.map("s", [None] * 100)
