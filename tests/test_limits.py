@@ -253,12 +253,12 @@ def test_what_is_pulled_ahead_goes_with_the_highest_limit(make_executor: MakeExe
     next(results)
     assert len(stage.pending) == 3
     # The first is delivered, and twelve more may be pulled and not delivered.
-    assert pulled == 13
+    assert 4 < pulled <= 13
     for _ in range(3):  # the limit is lower, and the window as it was
         stage.pending[0].succeed()
         next(results)
         assert len(stage.pending) == 2
-    assert pulled == 16
+    assert 13 < pulled <= 16
     results.close()
 
 
