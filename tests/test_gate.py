@@ -445,6 +445,64 @@ def test_a_limiter_at_fault_leaves_the_limit_and_is_logged(
     assert error is then or "the limiter's limit must be" in str(error)
 
 
+class Counts(Told):
+    """One that only wants to know how many there were."""
+
+    def __init__(self, limit: Any = 2) -> None:
+        super().__init__(limit)
+        self.counted: list[tuple[int, int, float]] = []
+
+    def settled_many(self, *, successes: int, overloads: int, now: float) -> None:
+        self.counted.append((successes, overloads, now))
+        if isinstance(self.then, BaseException):
+            raise self.then
+        if self.then is not None:
+            self.limit = self.then
+
+
+@pytest.mark.parametrize(
+    ("settle", "counted"),
+    [
+        (lambda job: job.succeed("rows"), (1, 0, 8.25)),
+        (lambda job: job.fail(OperationTimedOut()), (0, 1, 8.25)),
+        (lambda job: job.fail(ValueError()), (0, 0, 8.25)),
+        (lambda job: job.succeed(OperationTimedOut()), (1, 0, 8.25)),
+    ],
+    ids=["success", "overload", "ignored", "an error as a result"],
+)
+def test_a_limiter_may_be_told_how_many_there_were(
+    settle: Callable[[Job], None], counted: tuple[int, int, float]
+) -> None:
+    clock, limiter = VirtualClock(), Counts()
+    gate = Gate(limiter, clock=clock)
+    assert gate.counts_only
+    assert not gate.notes_sending
+    Put(gate, "a", 3)
+    clock.advance(8)
+    first, _ = sent(gate, 5)
+    clock.advance(0.25)
+    limiter.then = 7
+    settle(first)
+    assert limiter.counted == [counted]
+    assert limiter.told == []
+    assert gate.limit == 7
+    assert (gate.in_flight, gate.telling) == (1, 0)
+    assert gate.learn_many(5) is None
+    assert limiter.counted[1:] == [(5, 0, 8.25)]
+
+
+def test_the_highest_limit_so_far_is_kept() -> None:
+    assert Gate(3, clock=VirtualClock()).highest == 3
+    limiter = Told()
+    gate = Gate(limiter, clock=VirtualClock())
+    Put(gate, "a", 3)
+    for limit, highest in ((5, 5), (1, 5), (6, 6)):
+        (job,) = sent(gate, 1)
+        limiter.then = limit
+        job.succeed("rows")
+        assert (gate.limit, gate.highest) == (limit, highest)
+
+
 def test_nobody_wants_to_know_when_there_is_no_limiter() -> None:
     clock = VirtualClock()
     gate = Gate(2, clock=clock)

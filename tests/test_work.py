@@ -17,7 +17,7 @@ from concurrent_exec.run.lane import Lane
 from concurrent_exec.run.submissions import SubmittedJob
 from concurrent_exec.run.work import succeed_all
 from concurrent_exec.testing import VirtualClock
-from tests.test_gate import Told
+from tests.test_gate import Counts, Told
 
 
 class Scripted:
@@ -326,6 +326,42 @@ def test_a_limiter_is_told_of_an_attempt_that_is_sent_again() -> None:
     assert limiter.told == [(0, 1, "overload"), (0, 1, "success")]
     assert future.result(0) == "rows"
     assert world.is_idle()
+
+
+def test_a_limiter_is_told_once_of_what_succeeds_together() -> None:
+    idle: list[bool] = []
+
+    class Asking(Counts):
+        def settled_many(self, **counted: Any) -> None:
+            idle.append(world.gate.is_idle())
+            assert not world.gate.lock.locked()
+            super().settled_many(**counted)
+
+    limiter = Asking(3)
+    world = World(limit=limiter)
+    futures = [world.submit().future for _ in range(3)]
+    jobs = [world.send() for _ in futures]
+    jobs[0].succeed("rows")
+    succeed_all([(job, "rows") for job in jobs])
+    assert limiter.counted == [(1, 0, 0), (2, 0, 0)]
+    assert idle == [False, False]
+    assert [future.result(0) for future in futures] == ["rows"] * 3
+    assert world.is_idle()
+
+
+def test_a_limiter_at_fault_that_is_told_of_many(caplog: pytest.LogCaptureFixture) -> None:
+    limiter = Counts(3)
+    world = World(limit=limiter)
+    futures = [world.submit().future for _ in range(2)]
+    jobs = [world.send() for _ in futures]
+    limiter.then = ZeroDivisionError()
+    succeed_all([(job, "rows") for job in jobs])
+    assert [future.result(0) for future in futures] == ["rows"] * 2
+    assert world.gate.limit == 3
+    assert world.is_idle()
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is limiter.then
 
 
 def test_nothing_is_idle_while_a_limiter_is_told() -> None:
