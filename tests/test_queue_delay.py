@@ -136,6 +136,18 @@ def test_overload_halves_it_once_for_all_that_was_in_flight() -> None:
     assert server.limiter.limit == round(round(before / 2) / 2)
 
 
+def test_overload_while_less_is_tried_halves_what_there_was() -> None:
+    server = Server(QueueDelay(), rate=20_000, trip=0.02)
+    *_, before = server.serve(0.9)
+    while server.limiter.limit == before:  # up to the first look
+        server.serve(STEP)
+    assert server.limiter.limit == before // 4
+    for _ in range(before):
+        server.tell(0, overloads=1)
+    assert server.limiter.limit == round(before / 2)
+    assert server.serve(0.5)[-1] >= round(before / 2)
+
+
 def test_it_comes_back_in_small_steps() -> None:
     server = Server(QueueDelay(), rate=1e9, trip=0.01)
     server.serve(0.3)

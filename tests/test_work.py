@@ -343,6 +343,7 @@ def test_a_limiter_is_told_once_of_what_succeeds_together() -> None:
     jobs = [world.send() for _ in futures]
     jobs[0].succeed("rows")
     succeed_all([(job, "rows") for job in jobs])
+    succeed_all([(job, "late") for job in jobs])
     assert limiter.counted == [(1, 0, 0), (2, 0, 0)]
     assert idle == [False, False]
     assert [future.result(0) for future in futures] == ["rows"] * 3

@@ -23,8 +23,8 @@ COUNTS = ("succeeded", "failed", "rejected", "rows", "not_found", "not_applied",
 
 ENOUGH = 16 * 1024 * 1024
 """Bytes of records that are read and not settled, about, beyond which no more are read. They take
-several times as much, with what is read, made and sent of them. Of records below a kilobyte there
-are more than any concurrency has use for."""
+several times as much, with what is read, made and sent of them. Of records below a kilobyte that is
+more than the default concurrency has use for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ class Ledger:
             except BaseException:
                 self._broken = True
                 raise
-            if self._settled.size < size:
+            if self._settled.size <= ENOUGH < size:
                 self._room.notify_all()
 
     def close(self) -> None:

@@ -328,10 +328,10 @@ class BulkRun:
     def _parameters(self, ledger: Ledger) -> Iterator[Sequence[Any]]:
         """Yield the parameters of the records that are to be sent; the others are settled here."""
         for bound in self._bound(ledger.done):
-            if ledger.closed:  # the run was stopped, and has ended meanwhile
-                return
             yield ledger.opens(*bound)
             ledger.wait_for_room()
+            if ledger.closed:  # the run was stopped, and has ended meanwhile
+                return
 
     def _bound(self, start: int) -> Iterator[_Bound]:
         binding = self.binding

@@ -128,7 +128,7 @@ class Limiter(Protocol):
 class CountingLimiter(Limiter, Protocol):
     """A limiter that need not know of each attempt: it is told of many at a time, which is cheap.
 
-    `settled` is then never called.
+    `settled` is then never called, though it has to be there.
     """
 
     def settled_many(self, *, successes: int, overloads: int, now: float) -> None:

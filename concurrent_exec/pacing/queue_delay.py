@@ -34,7 +34,10 @@ FIRST, LONGEST = 1.0, 60.0
 before. But for a limit this much above those that were looked at ..."""
 
 UNKNOWN = 1.5
-"""... the first is enough."""
+"""... the first is enough, ..."""
+
+ROUND_TRIPS = 10
+"""... and nowhere less than so many round trips, as the limit grows by these."""
 
 
 class QueueDelay:
@@ -46,13 +49,13 @@ class QueueDelay:
     together; and a bounded wait keeps far from any timeout.
 
     By Little's law (J. Little, "A Proof for the Queuing Formula L = lambda W", 1961) a round trip
-    lasts as long as `limit` answers take to come, so counting them is enough. After each:
+    lasts as long as `limit` answers take to come, so counting them is enough:
 
-        limit = limit * (shortest + target) / round trip
+        limit = throughput * (shortest + target)
 
     where `shortest` is the shortest round trip so far: that is the aim of LEDBAT, a fixed delay
-    in the queue (RFC 6817), whose target is 100 ms too. Where there is a queue, the right side is
-    throughput * (shortest + target). The limit at most doubles or halves in a round trip.
+    in the queue of at most 100 ms (RFC 6817). The limit at most doubles or halves in a step, which
+    is a round trip to get there and one to count. A way that becomes longer is taken for a queue.
 
     - On overload it halves, and grows by a tenth at a time from then on.
     - Some clusters do less, the more is in flight. So after a second, then more and more seldom,
@@ -85,7 +88,8 @@ class QueueDelay:
         self._growth = GROWTH
         self._shortest = inf
         self._earlier = 0
-        """How many are in flight that were sent at another limit: nothing is measured by them."""
+        """How many are in flight that were sent at another limit: nothing is measured by them. They
+        are counted by what succeeds or is overloaded."""
         self._overloaded = 0
         """How many are in flight that were sent before the limit was halved."""
         self._since: float | None = None
@@ -133,10 +137,12 @@ class QueueDelay:
         """Take note of attempts; see `CountingLimiter`."""
         with self._lock:
             if overloads and self._overloaded <= 0:
-                self._overloaded = self._limit
+                limit = self._limit
+                if self._look is not None:
+                    limit, self._look, self._looked_at = self._look.high, None, now
+                self._overloaded = max(self._limit, self._earlier)
                 self._growth = WARY_GROWTH
-                self._look = None
-                self._go(self._limit * DROP)
+                self._go(limit * DROP)
             self._overloaded -= successes + overloads
             if self._earlier > 0:
                 self._earlier -= successes + overloads
@@ -154,10 +160,9 @@ class QueueDelay:
             if seconds >= self._target:
                 self._compare(self._look, seconds, now)
             return
-        round_trip = seconds * self._limit / self._count
+        self._shortest = min(self._shortest, seconds)  # of at least a round trip, however they come
+        wanted = self._count / seconds * (self._shortest + self._target)
         self._since, self._count = now, 0
-        self._shortest = min(self._shortest, round_trip)
-        wanted = self._limit * (self._shortest + self._target) / round_trip
         most = max(self._limit * self._growth, self._limit + 1)
         if self._is_to_look(now):
             self._look = _Look(self._limit, max(self._min, self._limit // LOW))
@@ -169,6 +174,7 @@ class QueueDelay:
         if self._looked_at is None:
             self._looked_at = now
         pause = FIRST if self._limit > UNKNOWN * self._known else self._pause
+        pause = max(pause, ROUND_TRIPS * self._shortest)
         return self._limit > self._min and now >= self._looked_at + pause
 
     def _compare(self, look: _Look, seconds: float, now: float) -> None:
@@ -187,13 +193,13 @@ class QueueDelay:
             self._known = look.high
         self._pause = min(2 * self._pause, LONGEST)
         self._look, self._looked_at = None, now
-        self._go(look.high)
+        self._go(look.high)  # or to the ceiling
 
     def _go(self, limit: float) -> None:
         before = self._limit
         self._limit = round(max(self._min, min(self._ceiling, limit)))
         if self._limit != before:
-            self._earlier, self._since = before, None
+            self._earlier, self._since = max(before, self._earlier), None
 
 
 class _Look:

@@ -267,7 +267,7 @@ def succeed_all(outcomes: Sequence[tuple[Job, Any]]) -> None:
         for work, succeeded in by_work.items():
             concluded += work.conclude_successes(succeeded)
             gate.give_back(len(succeeded))
-    if gate.counts_only:
+    if gate.counts_only and by_work:
         trouble = gate.learn_many(sum(map(len, by_work.values())))
     callbacks = [callback for callback, _ in concluded if callback is not None]
     del concluded  # outside the lock: the statements it discards are the user's objects
