@@ -379,6 +379,9 @@ class Told:
 
     def settled(self, *, seconds: float, in_flight: int, outcome: str) -> None:
         self.told.append((seconds, in_flight, outcome))
+        self._go_on()
+
+    def _go_on(self) -> None:
         if isinstance(self.then, BaseException):
             raise self.then
         if self.then is not None:
@@ -454,10 +457,7 @@ class Counts(Told):
 
     def settled_many(self, *, successes: int, overloads: int, now: float) -> None:
         self.counted.append((successes, overloads, now))
-        if isinstance(self.then, BaseException):
-            raise self.then
-        if self.then is not None:
-            self.limit = self.then
+        self._go_on()
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class QueueDelay:
     - On overload it halves, and grows by a tenth at a time from then on.
     - Some clusters do less, the more is in flight. So after a second, then more and more seldom,
       a quarter of the limit and the limit take turns. Where less brings more, that is the most
-      from then on, until so far the last look has found nothing: then it is doubled, and looked at.
+      from then on. Each later look that finds nothing doubles this bound.
 
     It is told how many statements have been answered, not of each (`CountingLimiter`), so it costs
     next to nothing. One of these serves one executor.
