@@ -42,16 +42,17 @@ CODECS = {
 
 # ---- bytes to frames ----
 
-FRAMES = st.lists(
-    st.tuples(
-        st.just(5),
-        st.integers(0, 255),
-        st.integers(-1, 32767),
-        st.integers(0, 16),
-        st.binary(max_size=40) | st.just(bytes(150_000)),
-    ),
-    max_size=8,
+STREAMS = st.integers(-1, 32767)
+VOID = b"\x00\x00\x00\x01"
+VOIDS = st.tuples(st.just(5), st.just(0), STREAMS, st.just(8), st.just(VOID))
+ANY = st.tuples(
+    st.just(5),
+    st.integers(0, 255),
+    STREAMS,
+    st.integers(0, 16),
+    st.binary(max_size=40) | st.just(bytes(150_000)),
 )
+FRAMES = st.lists(VOIDS | ANY, max_size=8) | st.lists(VOIDS, max_size=8)
 CUTS = st.lists(st.integers(0, 2_000), max_size=20)
 
 
@@ -82,8 +83,15 @@ def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
         yield data
 
 
+def frames_of(reader: FrameReader, data: bytes) -> Iterator[Frame]:
+    """Yield all frames that are whole, also those of which the reader tells the stream only."""
+    voids, frames = reader.take(data)
+    yield from [(5, 0, stream, 8, VOID) for stream in voids]
+    yield from frames
+
+
 def read(reader: FrameReader, data: bytes, cuts: list[int]) -> list[Frame]:
-    return [frame for piece in pieces(data, cuts) for frame in reader.frames(piece)]
+    return [frame for piece in pieces(data, cuts) for frame in frames_of(reader, piece)]
 
 
 @FEW
@@ -106,7 +114,7 @@ def test_frames_in_segments_are_the_same_however_these_are_cut(
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 def test_segments_cut_at_each_byte(codec: Any) -> None:
-    frames: list[Frame] = [(5, 0, 1, 8, b"\x00\x00\x00\x01"), (5, 0, 2, 8, bytes(200))]
+    frames: list[Frame] = [(5, 0, 1, 8, VOID), (5, 0, 2, 8, bytes(200))]
     data = in_segments(codec, encoded(frames)) + in_segments(codec, encoded(frames))
     for cut in range(len(data)):
         reader = FrameReader(VERSIONS)
@@ -128,7 +136,7 @@ def test_what_stands_behind_the_frame_that_starts_segments_is_taken_for_one(
     data = encoded([*before, start]) + in_segments(codec, encoded(after))
     found: list[Frame] = []
     for piece in pieces(data, cuts):
-        for frame in reader.frames(piece):
+        for frame in frames_of(reader, piece):
             found.append(frame)
             if frame == start and len(found) == len(before) + 1:
                 reader.expect_segments(codec)
@@ -138,12 +146,17 @@ def test_what_stands_behind_the_frame_that_starts_segments_is_taken_for_one(
 @pytest.mark.parametrize("head", [b"\x82", b"\xfe"], ids=["version 2", "no version"])
 def test_what_is_no_frame_is_said_to_be_none(head: bytes) -> None:
     with pytest.raises(MalformedFrameError):
-        list(FrameReader(VERSIONS).frames(head + bytes(8)))
+        list(frames_of(FrameReader(VERSIONS), head + bytes(8)))
+
+
+def test_no_answer_of_an_unknown_version_is_taken() -> None:
+    with pytest.raises(MalformedFrameError):
+        list(frames_of(FrameReader(VERSIONS), encoded([(6, 0, 1, 8, VOID)])))
 
 
 def test_a_negative_length_is_no_frame() -> None:
     with pytest.raises(MalformedFrameError):
-        list(FrameReader(VERSIONS).frames(b"\x84\x00\x00\x01\x08\xff\xff\xff\xff"))
+        list(frames_of(FrameReader(VERSIONS), b"\x84\x00\x00\x01\x08\xff\xff\xff\xff"))
 
 
 def test_a_segment_whose_checksum_is_wrong_is_refused() -> None:
@@ -154,7 +167,7 @@ def test_a_segment_whose_checksum_is_wrong_is_refused() -> None:
         reader = FrameReader(VERSIONS)
         reader.expect_segments(CODECS["plain"])
         with pytest.raises(CrcException):
-            list(reader.frames(bytes(wrong) + bytes(200_000)))
+            list(frames_of(reader, bytes(wrong) + bytes(200_000)))
 
 
 # ---- bytes to the socket ----

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any
 
@@ -18,7 +18,7 @@ from cassandra.connection import (
     _Frame,
 )
 
-from concurrent_exec.drivers.frames import FrameReader, MalformedFrameError
+from concurrent_exec.drivers.frames import RESULT, VOID_BODY, FrameReader, MalformedFrameError
 from concurrent_exec.drivers.pages import is_page
 
 try:
@@ -41,7 +41,6 @@ LONGEST_PIECE = 128 * 1024
 
 _VERSIONS = frozenset(version for version in ProtocolVersion.SUPPORTED_VERSIONS if version >= 3)
 """Of the native protocol; older ones have shorter headers."""
-RESULT, VOID_BODY = 0x08, b"\x00\x00\x00\x01"
 
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 _SSL_WAITS = (ssl.SSL_ERROR_WANT_READ, ssl.SSL_ERROR_WANT_WRITE)
@@ -183,10 +182,11 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
     def _take(self, data: bytes) -> None:
         reading = self._reading
         reading.thread = get_ident()
-        voids: list[int] = []
         pages: list[tuple[int, bytes]] = []
         try:
-            for version, flags, stream, opcode, body in self._frames.frames(data):
+            done, frames = self._frames.take(data)
+            voids = list(done)
+            for version, flags, stream, opcode, body in frames:
                 is_plain = opcode == RESULT and not flags
                 if is_plain and body == VOID_BODY:
                     voids.append(stream)
@@ -203,7 +203,7 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
         finally:
             reading.end()
 
-    def _take_voids(self, streams: list[int]) -> None:
+    def _take_voids(self, streams: Sequence[int]) -> None:
         """Take answers that say no more than "done".
 
         Not in one with pages, where each had a body to carry: a write would take a tenth longer.
@@ -229,7 +229,7 @@ class CoalescingConnection(libevreactor.LibevConnection):  # type: ignore[misc]
         for wire, answers in together.items():
             wire.paged(answers)
 
-    def _release(self, streams: list[int]) -> list[Any]:
+    def _release(self, streams: Sequence[int]) -> list[Any]:
         """Free these streams, and return the request of each; None where it is not a wire's."""
         requests: list[Any] = []
         with self.lock:
