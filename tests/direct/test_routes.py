@@ -199,14 +199,15 @@ def test_it_is_the_one_that_the_policy_names_first(
     level: int,
     steps: list[Step],
 ) -> None:
-    """With nodes going down and coming up; what is shuffled is here left as it is."""
+    """With nodes going down and coming up; what is shuffled is here put in order."""
     world = World(nodes, replicas, known)
     ours, theirs = world.policy(*policy), world.policy(*policy)
     planner = world.planner()
     assert planner.driver.knows_policy(ours)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cassandra.policies, "shuffle", lambda hosts: None)
-        patch.setattr(routes, "choice", lambda hosts: hosts[0])
+        patch.setattr(cassandra.policies, "shuffle", lambda hosts: hosts.sort(key=str))
+        patch.setattr(routes, "choice", lambda hosts: min(hosts, key=str))
+        patch.setattr(routes, "choices", lambda hosts, k: [min(hosts, key=str)] * k)
         for step in steps:
             host = world.hosts[step.node % len(world.hosts)]
             host.is_up = step.is_up
@@ -218,6 +219,9 @@ def test_it_is_the_one_that_the_policy_names_first(
             sent = terms(statement, ours, level)
             found = planner.routes(sent).host(sent, step.key)
             assert found is expected, (found, expected)
+            keys = [step.key, step.key and b"another", step.key]
+            each = [first_of_plan(theirs, statement, key, level) for key in keys]
+            assert list(planner.routes(sent).hosts(sent, keys)) == each
 
 
 def test_all_near_replicas_are_first_as_often() -> None:
@@ -230,7 +234,19 @@ def test_all_near_replicas_are_first_as_often() -> None:
         key = bytes([number] * 4)
         asked = {first_of_plan(policy, statement, key, ConsistencyLevel.ONE) for _ in range(60)}
         assert {route.host(sent, key) for _ in range(60)} == asked
+        assert set(route.hosts(sent, [key] * 60)) == asked
         assert len(asked) == 2
+
+
+def test_all_near_hosts_are_first_as_often_where_each_has_all() -> None:
+    world = World([Node("here", "left", True)] * 3, 3)
+    policy = world.policy("dc aware", "token aware, shuffled", False, 0)
+    statement, planner = prepared(), world.planner()
+    sent = terms(statement, policy)
+    keys = [bytes([number] * 4) for number in range(100)]
+    assert set(planner.routes(sent).hosts(sent, keys)) == set(world.hosts)
+    world.hosts[0].is_up = False
+    assert set(planner.routes(sent).hosts(sent, keys)) == set(world.hosts[1:])
 
 
 def test_a_new_ring_is_noticed() -> None:

@@ -10,10 +10,11 @@ columns and 128 executions a third, of 19 half.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
+from cassandra import cqltypes
 from cassandra.marshal import int32_pack
 from cassandra.query import UNSET_VALUE
 
@@ -21,14 +22,35 @@ NULL = b"\xff\xff\xff\xff"
 UNSET = b"\xff\xff\xff\xfe"
 _LENGTHS = [int32_pack(number) for number in range(1024)]
 """Sizes as they stand before a value, for those that are frequent."""
+_SIZES = {
+    cqltypes.BooleanType: _LENGTHS[1],
+    cqltypes.ByteType: _LENGTHS[1],
+    cqltypes.ShortType: _LENGTHS[2],
+    cqltypes.FloatType: _LENGTHS[4],
+    cqltypes.Int32Type: _LENGTHS[4],
+    cqltypes.DoubleType: _LENGTHS[8],
+    cqltypes.LongType: _LENGTHS[8],
+}
+"""The size of each value of types that are serialised by no more than packing a number."""
 _FEW = 12
 """So many executions are not worth a look at their columns."""
-_EXACT = ({int}, {str})
-"""Kinds of values of which two that are equal are also serialised to the same bytes."""
+_END = b"\x00"
+"""Stands behind each part of a composite key."""
 _MISSING = {type(None), type(UNSET_VALUE)}
 
 Bound = tuple[Sequence[bytes], bytes | None]
 """The encoded values of an execution, each behind its size, and the routing key if there is one."""
+
+
+class Columns(NamedTuple):
+    """The encoded values of many executions.
+
+    values: of each marker the sizes of its values and the values, so two for a marker.
+    keys: the routing keys; None where there is none.
+    """
+
+    values: Sequence[Sequence[bytes]]
+    keys: Sequence[bytes | None]
 
 
 class Unusual(Exception):
@@ -43,7 +65,7 @@ class Binder:
     protocol_version: what the serialisers are told; at least 4, for values that are not set.
     """
 
-    __slots__ = ("_columns", "_key", "_names", "_serializers", "_version")
+    __slots__ = ("_columns", "_key", "_names", "_serializers", "_sizes", "_version")
 
     def __init__(
         self, columns: Sequence[Any], key: Sequence[int] | None, protocol_version: int
@@ -51,6 +73,7 @@ class Binder:
         self._serializers: list[Callable[[Any, int], bytes]] = [
             column.type.serialize for column in columns
         ]
+        self._sizes = [_SIZES.get(column.type) for column in columns]
         self._names = [column.name for column in columns]
         self._columns = len(self._serializers)
         self._key = tuple(key) if key else ()
@@ -58,21 +81,28 @@ class Binder:
 
     def bind_all(self, parameters: Sequence[Any]) -> Sequence[Bound | None]:
         """Return what `bind` returns of each of these, or None where it raises."""
-        if self._columns and len(parameters) > _FEW:
-            try:
-                return self._in_columns(parameters)
-            except Exception:  # one by one shows which of them is unusual, if any is
-                pass
+        columns = self.in_columns(parameters)
+        if columns is not None:
+            return list(zip(zip(*columns.values, strict=True), columns.keys, strict=True))
         return [_or_none(self.bind, each) for each in parameters]
 
-    def _in_columns(self, rows: Sequence[Sequence[Any]]) -> list[Bound]:
-        if not {tuple, list}.issuperset(map(type, rows)):
-            raise Unusual
-        columns: list[Sequence[bytes]] = []
-        for serialize, values in zip(self._serializers, zip(*rows, strict=True), strict=True):
-            columns += _encoded(serialize, values, self._version)
-        key_of = self._routing_key
-        return [(encoded, key_of(encoded)) for encoded in zip(*columns, strict=True)]
+    def in_columns(self, parameters: Sequence[Any]) -> Columns | None:
+        """Return what `bind` returns of each of these, in columns.
+
+        None where that gains nothing, or where one of them is unusual: one by one shows which.
+        """
+        if not self._columns or len(parameters) <= _FEW:
+            return None
+        try:
+            if not {tuple, list}.issuperset(map(type, parameters)):
+                return None
+            values: list[Sequence[bytes]] = []
+            rows = zip(*parameters, strict=True)
+            for serialize, size, column in zip(self._serializers, self._sizes, rows, strict=True):
+                values += _encoded(serialize, size, column, self._version)
+            return Columns(values, self._keys(values))
+        except Exception:  # which is raised again where they are taken one by one
+            return None
 
     def bind(self, parameters: Any) -> Bound:
         """Return the encoded values, and the routing key.
@@ -105,6 +135,21 @@ class Binder:
                 raise Unusual
             encoded.extend((UNSET, b"") * (self._columns - given))
         return encoded, self._routing_key(encoded)
+
+    def _keys(self, values: Sequence[Sequence[bytes]]) -> Sequence[bytes | None]:
+        """Return the routing keys of executions in columns, as `_routing_key` does."""
+        key = self._key
+        if not key:
+            return [None] * len(values[0])
+        parts: list[Iterable[bytes]] = []
+        for position in key:
+            sizes = values[2 * position]
+            if NULL in sizes or UNSET in sizes:
+                raise Unusual
+            if len(key) == 1:
+                return values[2 * position + 1]
+            parts += [size[2:] for size in sizes], values[2 * position + 1], repeat(_END)
+        return list(map(b"".join, zip(*parts, strict=False)))
 
     def _routing_key(self, encoded: Sequence[bytes]) -> bytes | None:
         key = self._key
@@ -150,7 +195,7 @@ class Binder:
             size, value = encoded[2 * position], encoded[2 * position + 1]
             if size is NULL or size is UNSET:
                 raise Unusual
-            parts += (size[2:], value, b"\x00")
+            parts += (size[2:], value, _END)
         return b"".join(parts)
 
 
@@ -162,27 +207,59 @@ def _or_none(bind: Callable[[Any], Bound], given: Any) -> Bound | None:
 
 
 def _encoded(
-    serialize: Callable[[Any, int], bytes], values: Sequence[Any], version: int
-) -> Sequence[Sequence[bytes]]:
-    """Return the sizes of a column's values, as they stand before them, and the values."""
+    serialize: Callable[[Any, int], bytes],
+    size: bytes | None,
+    values: Sequence[Any],
+    version: int,
+) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return the sizes of a column's values, as they stand before them, and the values.
+
+    size: of each value, where it is known.
+    """
     kinds = set(map(type, values))
-    if kinds - _MISSING in _EXACT and 2 * len(different := set(values)) <= len(values):
-        made = {value: _pair(serialize, value, version) for value in different}
-        pairs = list(map(made.__getitem__, values))
-    elif kinds & _MISSING:
-        pairs = [_pair(serialize, value, version) for value in values]
-    else:
-        binaries = list(map(serialize, values, repeat(version)))
-        sizes = list(map(len, binaries))
-        packed = _LENGTHS.__getitem__ if max(sizes) < len(_LENGTHS) else int32_pack
-        return list(map(packed, sizes)), binaries
-    return tuple(zip(*pairs, strict=True))
+    if kinds & _MISSING:
+        return _with_gaps(serialize, size, values, version)
+    if size is not None:
+        return [size] * len(values), list(map(serialize, values, repeat(version)))
+    # Of a column that repeats itself each value is serialised once. What is equal is not always
+    # the same bytes: 0.0 and -0.0 are not, nor is an hour that a clock shows twice.
+    marks = values if kinds == {str} else list(map(id, values))
+    if 2 * len(set(marks)) <= len(values):
+        different = dict(zip(marks, values, strict=True))
+        made = {mark: _pair(serialize, value, version) for mark, value in different.items()}
+        pairs = zip(*map(made.__getitem__, marks), strict=True)
+        return next(pairs), next(pairs)
+    binaries = list(map(serialize, values, repeat(version)))
+    lengths = list(map(len, binaries))
+    packed = _LENGTHS.__getitem__ if max(lengths) < len(_LENGTHS) else int32_pack
+    return list(map(packed, lengths)), binaries
+
+
+def _with_gaps(
+    serialize: Callable[[Any, int], bytes],
+    size: bytes | None,
+    values: Sequence[Any],
+    version: int,
+) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return the same of a column some of whose values are missing."""
+    gaps = [at for at, value in enumerate(values) if value is None or value is UNSET_VALUE]
+    sizes, binaries = [b""] * len(values), [b""] * len(values)
+    if len(gaps) < len(values):
+        # Something stands in the gaps meanwhile, so that the column is still one of one kind.
+        here = set(gaps)
+        some = next(value for at, value in enumerate(values) if at not in here)
+        filled = list(values)
+        for at in gaps:
+            filled[at] = some
+        sizes, binaries = map(list, _encoded(serialize, size, filled, version))
+    for at in gaps:
+        sizes[at] = NULL if values[at] is None else UNSET
+        binaries[at] = b""
+    return sizes, binaries
 
 
 def _pair(serialize: Callable[[Any, int], bytes], value: Any, version: int) -> tuple[bytes, bytes]:
     """Return the size of a value as it stands before it, and the value."""
-    if value is None or value is UNSET_VALUE:
-        return NULL if value is None else UNSET, b""
     binary = serialize(value, version)
     return int32_pack(len(binary)), binary
 

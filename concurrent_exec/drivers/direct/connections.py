@@ -50,9 +50,9 @@ def _register(connection: Any, requests: Sequence[Request], decode: Callable[...
         if taken <= 0:
             return 0
         waiting, orphaned = connection._requests, connection.orphaned_request_ids
-        next_id = connection.get_request_id
+        ids, next_id = connection.request_ids, connection.get_request_id
         for request in requests[:taken]:
-            stream = next_id()
+            stream = ids.popleft() if ids else next_id()
             # A second answer to a request gives its id back a second time: then it is not free.
             while stream in waiting or stream in orphaned:
                 stream = next_id()

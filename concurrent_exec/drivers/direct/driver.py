@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, _ConfigMode
@@ -38,6 +38,9 @@ class Routes(Protocol):
 
     def host(self, terms: Terms, routing_key: bytes | None) -> Any:
         """Return the host that the policy's plan for a statement begins with, or None."""
+
+    def hosts(self, terms: Terms, routing_keys: Sequence[bytes | None]) -> Sequence[Any]:
+        """Return what `host` returns of each of these."""
 
     def replicas(self, routing_key: bytes) -> Hashable:
         """Return the nodes that have a partition, by the ring; none where they are not known."""

@@ -112,20 +112,39 @@ class Go:
         self._statement, self._sending = job.statement, job.sending
         return self._plan
 
-    def bind(self, jobs: Sequence[Job]) -> tuple[Plan | None, Sequence[Bound | None]]:
-        """Return how jobs of `alike` are sent, and the values of each.
+    def plan_or_none(self, job: Job) -> Plan | None:
+        """Return the same, also None where it can't be told: the driver says what is wrong."""
+        try:
+            return self.plan(job)
+        except Exception:
+            return None
+
+    def bind(self, plan: Plan, jobs: Sequence[Job]) -> Sequence[Bound | None]:
+        """Return the values of each of jobs of `alike`, which have this plan.
 
         None stands for what is the driver's to send: it says what is wrong. Never raises.
         """
-        try:
-            plan = self.plan(jobs[0])
-        except Exception:
-            plan = None
-        if plan is None:
-            return None, [None] * len(jobs)
         if type(jobs[0].statement) is PreparedStatement:
-            return plan, plan.binder.bind_all([job.parameters for job in jobs])
-        return plan, plan.binder.bound_all([job.statement for job in jobs])
+            return plan.binder.bind_all([job.parameters for job in jobs])
+        return plan.binder.bound_all([job.statement for job in jobs])
+
+    def encode(
+        self, plan: Plan, jobs: Sequence[Job], timestamps: Sequence[int | None]
+    ) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
+        """Return the bodies of jobs of `alike`, which have this plan, and their routing keys.
+
+        The body of what is the driver's to send is None.
+        """
+        if type(jobs[0].statement) is PreparedStatement:
+            columns = plan.binder.in_columns([job.parameters for job in jobs])
+            if columns is not None:
+                return plan.bodies(columns, timestamps), columns.keys
+        bounds = self.bind(plan, jobs)
+        bodies = [
+            None if bound is None else plan.body(bound[0], timestamp)
+            for bound, timestamp in zip(bounds, timestamps, strict=True)
+        ]
+        return bodies, [None if bound is None else bound[1] for bound in bounds]
 
     def batch_plan(self, terms: BatchTerms) -> BatchPlan:
         """Return how batches are sent under `terms`; the same one each time."""
@@ -134,6 +153,26 @@ class Go:
     def target(self, plan: Plan, routing_key: bytes | None) -> Target | None:
         """Return where a statement goes, or None where it is the driver's to send."""
         return self._target(self._ways.get(plan) or self._way(plan, plan), plan, plan, routing_key)
+
+    def targets_of(
+        self, plan: Plan, routing_keys: Sequence[bytes | None]
+    ) -> Sequence[Target | None]:
+        """Return what `target` returns of each of these, also None where it raises."""
+        try:
+            routes, by_host = self._ways.get(plan) or self._way(plan, plan)
+            hosts = routes.hosts(plan.terms, routing_keys)
+            return [
+                by_host.get(id(host)) or self._find_target(by_host, plan, plan, host, key)
+                for host, key in zip(hosts, routing_keys, strict=True)
+            ]
+        except Exception:
+            return [self._target_or_none(plan, key) for key in routing_keys]
+
+    def _target_or_none(self, plan: Plan, routing_key: bytes | None) -> Target | None:
+        try:
+            return self.target(plan, routing_key)
+        except Exception:  # the driver raises it again, and says what is wrong
+            return None
 
     def target_of_batch(
         self, plan: BatchPlan, first: Plan, routing_key: bytes | None
@@ -159,15 +198,16 @@ class Go:
     ) -> Target | None:
         routes, by_host = way
         host = routes.host(plan.terms, routing_key)
-        target = by_host.get(id(host))
-        if target is None:
-            target = self._find_target(framed, plan, host, routing_key)
-            if target is not None and self._driver.has_one_connection(target.pool):
-                by_host[id(host)] = target  # which keeps the host, and so its id
-        return target
+        known = by_host.get(id(host))
+        return known or self._find_target(by_host, framed, plan, host, routing_key)
 
     def _find_target(
-        self, framed: Framed, plan: Plan, host: Any, routing_key: bytes | None
+        self,
+        by_host: dict[int, Target],
+        framed: Framed,
+        plan: Plan,
+        host: Any,
+        routing_key: bytes | None,
     ) -> Target | None:
         pool = self._planner.session._pools.get(host)
         if pool is None or pool.is_shutdown:
@@ -182,6 +222,8 @@ class Go:
             if not framed.fits(connection, self._driver):
                 return None
             self._fitting.add((framed, connection))
+        if self._driver.has_one_connection(pool):
+            by_host[id(host)] = target  # which keeps the host, and so its id
         return target
 
     def targets(self) -> list[Target]:

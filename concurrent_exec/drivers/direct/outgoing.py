@@ -89,7 +89,7 @@ class SessionOutgoing:
         except Exception:  # the driver raises it again, and says what is wrong
             yield from map(look_at, jobs)
             return
-        _, bounds = go.bind(jobs)
+        bounds = go.bind(way.plan, jobs)
         companies: dict[Hashable, Hashable] = {}
         marks = marks_of(jobs[0].sending)
         shape, row = way.shape, way.row

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from copy import copy
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from cassandra import ProtocolVersion
 from cassandra.marshal import int32_pack, uint8_pack, uint16_pack, uint32_pack, uint64_pack
 from cassandra.query import BoundStatement, PreparedStatement
 
-from concurrent_exec.drivers.direct.binding import Binder, values_of
+from concurrent_exec.drivers.direct.binding import Binder, Columns, values_of
 from concurrent_exec.drivers.frames import HEADER
 
 if TYPE_CHECKING:
@@ -155,6 +156,13 @@ class Plan(Framed):
         if timestamp is None:
             return b"".join((self._before, *encoded, self._after))
         return b"".join((self._before, *encoded, self._after, uint64_pack(timestamp)))
+
+    def bodies(self, columns: Columns, timestamps: Sequence[int | None]) -> list[bytes]:
+        """Return what `body` returns of each of these executions."""
+        pieces: list[Iterable[bytes]] = [repeat(self._before), *columns.values, repeat(self._after)]
+        if self.timestamped:
+            pieces.append(map(uint64_pack, timestamps))
+        return list(map(b"".join, zip(*pieces, strict=False)))
 
     def values(self, body: bytes) -> list[Any]:
         """Return the values in a body of this plan's, as a bound statement of the driver's does."""

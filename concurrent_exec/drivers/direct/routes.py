@@ -8,8 +8,8 @@ rest of the plan.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable
-from random import choice
+from collections.abc import Hashable, Sequence
+from random import choice, choices
 from typing import Any
 
 from cassandra.policies import (
@@ -69,7 +69,7 @@ class Routes:
         """The replicas of each part of the ring, as far as somebody has asked for them."""
         self._sets: dict[Hashable, Hashable] = {}
         """The one object for each set of replicas: so they are compared at once."""
-        self._everywhere: Hashable = None
+        self._everywhere: frozenset[Any] | None = None
         """The replicas of all parts of the ring, where these are the same."""
 
     def refresh(self) -> None:
@@ -106,6 +106,23 @@ class Routes:
             if eligible:
                 return choice(eligible) if len(eligible) > 1 else eligible[0]
         return self._asked(terms, routing_key)
+
+    def hosts(self, terms: Terms, routing_keys: Sequence[bytes | None]) -> Sequence[Any]:
+        """Return what `host` returns of each of these."""
+        near = [] if None in routing_keys else self._near_everywhere()
+        if near:
+            return choices(near, k=len(routing_keys))
+        return [self.host(terms, key) for key in routing_keys]
+
+    def _near_everywhere(self) -> list[Any]:
+        """The hosts that may come first for whatever partition; none where its token decides."""
+        if self._everywhere is None or not self._tokens:
+            return []
+        near = self._eligible[0]
+        if near is None:
+            near = self._eligible[0] = self._near(0)
+        # Without a shuffle it is the first of several, which is another in another part.
+        return near if self._shuffles or len(self._everywhere) == 1 else []
 
     def replicas(self, routing_key: bytes) -> Hashable:
         """Return the nodes that have a partition, by the ring; none where they are not known."""

@@ -158,6 +158,9 @@ class ScyllaRoutes(routes.Routes):
             return super().host(terms, routing_key)
         return self._asked(terms, routing_key)
 
+    def _near_everywhere(self) -> list[Any]:
+        return [] if self._has_tablets else super()._near_everywhere()
+
     def _near(self, point: int) -> list[Any]:
         replicas = [host for host in self._replicas[self._token_map.ring[point]] if host.is_up]
         for distances in _NEAREST_FIRST:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _TIMESTAMPS = 32
 """So many are taken at a time for messages of which it is not known how many there will be."""
+_TARGET: Callable[[Request], Target] = attrgetter("target")
 _SWEEP_AGAIN = 0.001
 """Seconds until the next look at requests that another thread is about to time out."""
 
@@ -87,27 +89,21 @@ class SessionWire:
         go = Go(self._planner, on_answers)
         timestamps = next_timestamps(self._session.cluster.timestamp_generator, len(jobs))
         for same in alike(jobs):
-            plan, bounds = go.bind(same)
+            plan = go.plan_or_none(same[0])
             if plan is None:
                 others += same
                 continue
-            for job, bound in zip(same, bounds, strict=True):
-                try:
-                    target = None if bound is None else go.target(plan, bound[1])
-                except Exception:  # the driver raises it again, and says what is wrong
-                    target = None
-                if bound is None or target is None:
+            stamps = _stamps(same, timestamps) if plan.timestamped else [None] * len(same)
+            keeps_stamps = plan.timestamped and same[0].sending.retry is not None
+            bodies, keys = go.encode(plan, same, stamps)
+            targets = go.targets_of(plan, keys)
+            for job, body, target, stamp in zip(same, bodies, targets, stamps, strict=True):
+                if body is None or target is None:
                     others.append(job)
                     continue
-                timestamp: int | None = None
-                if plan.timestamped:
-                    timestamp = job.timestamp
-                    if timestamp is None:
-                        timestamp = next(timestamps)
-                        if job.sending.retry is not None:
-                            job.timestamp = timestamp
-                body = plan.body(bound[0], timestamp)
-                target.requests.append(Request(self, job, plan, target, body, timestamp, now))
+                if keeps_stamps:
+                    job.timestamp = stamp
+                target.requests.append(Request(self, job, plan, target, body, stamp, now))
         for target in go.targets():
             others.extend(self.send_to(target))
         return others
@@ -190,13 +186,13 @@ class SessionWire:
 
     def _take_in(self) -> None:
         settled: list[tuple[Any, Any]] = []
-        streams: dict[Target, int] = {}
+        streams: Counter[Target] = Counter()
         for request, result in self._results():
             settled.append((request.message, result))
-            streams[request.target] = streams.get(request.target, 0) + 1
-        for request in _drain(self._done):
-            settled.append((request.message, void_result()))
-            streams[request.target] = streams.get(request.target, 0) + 1
+            streams[request.target] += 1
+        done = list(_drain(self._done))
+        settled += [(request.message, void_result()) for request in done]
+        streams.update(map(_TARGET, done))
         for target, number in streams.items():
             _give_back(target, number)
         if settled:
@@ -351,6 +347,11 @@ class SessionWire:
         except KeyError:
             return False
         return True
+
+
+def _stamps(jobs: Iterable[Job], timestamps: Iterator[int]) -> list[int | None]:
+    """Return the timestamp of each job: its own, if it has been sent before, or the next."""
+    return [next(timestamps) if job.timestamp is None else job.timestamp for job in jobs]
 
 
 def _drain(queue: deque[T]) -> Iterator[T]:
