@@ -86,7 +86,11 @@ class CompletionSink(Generic[R]):
 
     def take(self, most: int) -> list[tuple[int, ExecutionResult[R]]]:
         held = self._held
-        taken = [held.popleft() for _ in range(min(most, len(held)))]
+        if most < len(held):
+            taken = [held.popleft() for _ in range(most)]
+        else:
+            taken = list(held)
+            held.clear()
         self.delivered += len(taken)
         return taken
 

@@ -62,7 +62,10 @@ class Settling:
         whole = True
         for completed in results.lists_as_completed():
             if not (self._brings_rows or self._conditional):
-                ledger.succeeded([index for index, result in completed if result.success])
+                done = [index for index, result in completed if result.success]
+                ledger.succeeded(done)
+                if len(done) == len(completed):
+                    continue
                 completed = [each for each in completed if not each[1].success]
             for index, result in completed:
                 settle = self._settle_rows if result.success else self._settle_failure

@@ -111,7 +111,8 @@ class Routes:
         """Return what `host` returns of each of these."""
         near = [] if None in routing_keys else self._near_everywhere()
         if near:
-            return choices(near, k=len(routing_keys))
+            several = len(near) > 1
+            return choices(near, k=len(routing_keys)) if several else near * len(routing_keys)
         return [self.host(terms, key) for key in routing_keys]
 
     def _near_everywhere(self) -> list[Any]:
