@@ -384,8 +384,9 @@ def goals(measured: Documents, memory: Documents) -> str:
 def loader_tables(loaders: Documents) -> Iterator[str]:
     """The command beside other loaders, a table for each driver and file."""
     for driver, document in loaders.items():
-        for file in dict.fromkeys(row["file"] for row in document["rows"]):
-            found = rows(loaders, driver, file=file)
+        files = dict.fromkeys((row["file"], row["records"]) for row in document["rows"])
+        for file, records in files:
+            found = rows(loaders, driver, file=file, records=records)
             lines = [
                 [
                     row["way"],
@@ -397,7 +398,7 @@ def loader_tables(loaders: Documents) -> Iterator[str]:
                 ]
                 for row in found
             ]
-            yield f"{found[0]['records']:,} records of `{file}`, {driver}:\n"
+            yield f"{records:,} records of `{file}`, {driver}:\n"
             head = ["loader", f"rows/s (of {found[0]['way']}'s)", "CPU s (of its)"]
             yield table([*head, "server's CPU s", "peak MiB", "lost"], lines) + "\n"
 

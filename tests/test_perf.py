@@ -67,8 +67,10 @@ def test_loaders_lose_nothing(folder: Path, cassandra: ConnectionOptions) -> Non
     node = f"{cassandra.contact_points[0]}:{cassandra.port}"
     chosen = [f"--loader={name}" for name in names]
     rows = run("loaders", folder, "--records=200", f"--contact-points={node}", *chosen)
-    assert [(row["way"], row["file"]) for row in rows] == [
-        (name, file) for file in ("key_values", "flights") for name in names
+    assert [(row["way"], row["file"], row["records"]) for row in rows] == [
+        (name, *file)
+        for file in (("key_values", 200), ("key_values", 40), ("flights", 1000))
+        for name in names
     ]
     for row in rows:
         assert row["lost"] == 0
