@@ -44,7 +44,8 @@ CODECS = {
 
 STREAMS = st.integers(-1, 32767)
 VOID = b"\x00\x00\x00\x01"
-VOIDS = st.tuples(st.just(5), st.just(0), STREAMS, st.just(8), st.just(VOID))
+FLAGS = st.sampled_from([0, 0, 0, 0, 0, 2])
+VOIDS = st.tuples(st.just(5), FLAGS, STREAMS, st.just(8), st.just(VOID))
 ANY = st.tuples(
     st.just(5),
     st.integers(0, 255),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from cassandra.cqltypes import (
     BooleanType,
+    ByteType,
     DecimalType,
     DoubleType,
+    FloatType,
     Int32Type,
     ListType,
+    LongType,
+    ShortType,
     UTF8Type,
 )
 from cassandra.protocol import ColumnMetadata
@@ -22,12 +27,17 @@ from concurrent_exec.drivers.direct.binding import Binder, Bound
 
 VERSION = 4
 MISSING = st.sampled_from([None, UNSET_VALUE])
+MISSING_VALUES = {id(None), id(UNSET_VALUE)}
 VALUES: dict[Any, Any] = {
     BooleanType: st.booleans(),
+    ByteType: st.integers(-(2**7), 2**7 - 1),
     DecimalType: st.decimals(allow_nan=False, allow_infinity=False, places=2),
     # Equal, and not the same bytes.
     DoubleType: st.sampled_from([0.0, -0.0, 1.5]),
+    FloatType: st.sampled_from([0.0, -0.0, 1.5]),
     Int32Type: st.sampled_from([1, True, 7, 2**31 - 1]),
+    LongType: st.integers(-(2**63), 2**63 - 1),
+    ShortType: st.integers(-(2**15), 2**15 - 1),
     ListType.apply_parameters([Int32Type]): st.lists(st.integers(0, 3), max_size=2),
     UTF8Type: st.sampled_from(["", "a", "é" * 9, "x" * 1023, "x" * 1024, "y" * 3000]),
 }
@@ -76,14 +86,40 @@ def test_many_at_a_time_or_one_by_one(data: st.DataObject) -> None:
     assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
 
 
+@given(st.data())
+def test_whole_rows_are_encoded_in_columns(data: st.DataObject) -> None:
+    """Also with values that are missing, or all of a column's, unless they are of the key."""
+    kinds = data.draw(st.lists(st.sampled_from(sorted(VALUES, key=str)), min_size=1, max_size=4))
+    key = data.draw(st.none() | st.lists(st.sampled_from(range(len(kinds))), max_size=2))
+    count = data.draw(st.integers(13, 20))
+    columns = [
+        data.draw(st.lists(values, min_size=count, max_size=count))
+        for kind in kinds
+        for values in [data.draw(st.sampled_from([VALUES[kind], VALUES[kind] | MISSING, MISSING]))]
+    ]
+    rows = list(zip(*columns, strict=True))
+    bound = binder(kinds, key)
+    found = bound.in_columns(rows)
+    assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
+    whole_key = not any(MISSING_VALUES & {*map(id, columns[at])} for at in key or ())
+    assert (found is not None) == whole_key
+
+
 def test_a_statement_without_markers() -> None:
     bound = binder([], None)
     assert plain(bound.bind_all([()] * 40)) == [([], None)] * 40
 
 
-@pytest.mark.parametrize("values", [[1, True] * 20, [1, 1.0] * 20, [0.0, -0.0] * 20])
-def test_what_is_equal_is_not_taken_for_the_same(values: list[Any]) -> None:
-    kind = DoubleType if isinstance(values[0], float) else Int32Type
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Int32Type, [1, True]),
+        (Int32Type, [1, 1.0]),
+        (DoubleType, [0.0, -0.0]),
+        (DecimalType, [Decimal("1.0"), Decimal("1.00")]),
+    ],
+)
+def test_what_is_equal_is_not_taken_for_the_same(kind: Any, values: list[Any]) -> None:
     bound = binder([kind], [0])
-    rows = [(value,) for value in values]
+    rows = [(value,) for value in values * 20]
     assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
