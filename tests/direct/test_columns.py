@@ -27,6 +27,7 @@ from concurrent_exec.drivers.direct.binding import Binder, Bound
 
 VERSION = 4
 MISSING = st.sampled_from([None, UNSET_VALUE])
+GAPS = [st.just(None), st.just(UNSET_VALUE)]
 MISSING_VALUES = {id(None), id(UNSET_VALUE)}
 VALUES: dict[Any, Any] = {
     BooleanType: st.booleans(),
@@ -88,14 +89,14 @@ def test_many_at_a_time_or_one_by_one(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_whole_rows_are_encoded_in_columns(data: st.DataObject) -> None:
-    """Also with values that are missing, or all of a column's, unless they are of the key."""
+    """Also with values that are missing, unless they are of the key."""
     kinds = data.draw(st.lists(st.sampled_from(sorted(VALUES, key=str)), min_size=1, max_size=4))
     key = data.draw(st.none() | st.lists(st.sampled_from(range(len(kinds))), max_size=2))
     count = data.draw(st.integers(13, 20))
     columns = [
         data.draw(st.lists(values, min_size=count, max_size=count))
         for kind in kinds
-        for values in [data.draw(st.sampled_from([VALUES[kind], VALUES[kind] | MISSING, MISSING]))]
+        for values in [VALUES[kind] | data.draw(st.sampled_from([VALUES[kind], MISSING, *GAPS]))]
     ]
     rows = list(zip(*columns, strict=True))
     bound = binder(kinds, key)
@@ -103,6 +104,14 @@ def test_whole_rows_are_encoded_in_columns(data: st.DataObject) -> None:
     assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
     whole_key = not any(MISSING_VALUES & {*map(id, columns[at])} for at in key or ())
     assert (found is not None) == whole_key
+
+
+@pytest.mark.parametrize("missing", [None, UNSET_VALUE])
+def test_a_column_of_which_nothing_is_there(missing: Any) -> None:
+    bound = binder([Int32Type, UTF8Type], [0])
+    rows = [(number, missing) for number in range(20)]
+    assert bound.in_columns(rows) is not None
+    assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
 
 
 def test_a_statement_without_markers() -> None:
