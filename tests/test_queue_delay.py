@@ -31,6 +31,8 @@ class Server:
         self.trip = trip
         self.cliff = cliff
         """With more in flight it does less, by the third power of what is too much."""
+        self.beside = 0
+        """How many statements others have in flight."""
         self.answered = 0
         self._now = 0.0
         self._owed = 0.0
@@ -43,7 +45,7 @@ class Server:
             self._now += STEP
             limit = self.limiter.limit
             # By Little's law, as all that is in flight is here.
-            rate = self.rate * min(1.0, self.cliff / limit) ** 3
+            rate = self.rate * min(1.0, self.cliff / limit) ** 3 * limit / (limit + self.beside)
             self._owed += STEP * min(limit / self.trip, rate, wanted)
             successes, self._owed = int(self._owed), self._owed % 1.0
             if successes:
@@ -157,6 +159,63 @@ def test_it_comes_back_in_small_steps() -> None:
     assert limits[-1] == 4000
     for lower, higher in pairwise(limits):
         assert higher <= round(lower * WARY_GROWTH) + 1
+
+
+# --- how short a round trip can be ----------------------------------------------------------
+
+
+def test_it_takes_a_minute_for_a_way_that_is_longer_for_good() -> None:
+    server = Server(QueueDelay(), rate=5_000, trip=0.002)
+    assert median(server.serve(10)) == pytest.approx(5_000 * 0.12, rel=0.1)
+    server.trip = 0.3
+    assert max(server.serve(58)[5000:]) == 100
+    assert median(server.serve(30)[-5000:]) == pytest.approx(5_000 * 0.4, rel=0.1)
+    server.trip = 0.6
+    server.serve(120)
+    assert median(server.serve(10)) == pytest.approx(5_000 * 0.7, rel=0.1)
+    server.trip = 0.002
+    server.serve(90)  # up to a look at less
+    assert median(server.serve(10)) < 5_000 * 0.3
+
+
+def test_it_does_not_drift_up_on_a_slow_cluster() -> None:
+    server = Server(QueueDelay(), rate=30_000, trip=0.001)
+    server.serve(10)
+    for rate in (500, 100, 500, 50, 500):
+        server.rate = rate
+        server.serve(200)
+        assert max(server.serve(200)) <= 100 + rate * 0.1 + 2
+
+
+def test_it_does_not_drift_up_on_a_cluster_that_is_overloaded() -> None:
+    server = Server(QueueDelay(), rate=500, trip=0.001)
+    for _ in range(200):
+        limits = server.serve(2)
+        server.tell(0, overloads=limits[-1])
+        assert max(limits) <= 152
+
+
+def test_a_queue_of_others_is_not_taken_for_the_way_for_good() -> None:
+    server = Server(QueueDelay(), rate=5_000, trip=0.002)
+    server.serve(10)
+    server.beside = 5_000
+    assert server.serve(100)[-1] > 100
+    server.beside = 0
+    server.serve(150)
+    assert median(server.serve(60)) <= 5_000 * 0.15
+
+
+def test_two_do_not_drive_each_other_up() -> None:
+    one, other = (Server(QueueDelay(), rate=5_000, trip=0.002) for _ in range(2))
+    one.serve(5)
+    most: list[int] = []
+    for _ in range(round(400 / STEP)):
+        one.beside, other.beside = other.limiter.limit, one.limiter.limit
+        one.serve(STEP)
+        other.serve(STEP)
+        most.append(one.limiter.limit + other.limiter.limit)
+    assert max(most) <= 5_000 * 0.4
+    assert min(one.answered, other.answered) >= 0.2 * (one.answered + other.answered)
 
 
 # --- where more is less ---------------------------------------------------------------------

@@ -31,7 +31,8 @@ RELIEF = 1.5
 
 FIRST, LONGEST = 1.0, 60.0
 """Seconds until the first such look, and between two of them at most: each pause is twice the one
-before. But for a limit this much above those that were looked at ..."""
+before. As long at `min` tells how short a round trip can be, as looks of others are in it. But for
+a limit this much above those that were looked at ..."""
 
 UNKNOWN = 1.5
 """... the first is enough, ..."""
@@ -55,8 +56,11 @@ class QueueDelay:
 
     where `shortest` is the shortest round trip so far: that is the aim of LEDBAT, a fixed delay
     in the queue of at most 100 ms (RFC 6817). The limit at most doubles or halves in a step, which
-    is a round trip to get there and one to count. A way that becomes longer is taken for a queue.
+    is a round trip to get there and one to count.
 
+    - A way that becomes longer is taken for a queue at first. But in a minute at `min` it has seen
+      round trips as short as they can be: the shortest of these counts from then on, as in BBR
+      (Cardwell et al. 2016). If that was the queue of others, a look at less (see below) tells.
     - On overload it halves, and grows by a tenth at a time from then on.
     - Some clusters do less, the more is in flight. So after a second, then more and more seldom,
       a quarter of the limit and the limit take turns. Where less brings more, that is the most
@@ -87,6 +91,10 @@ class QueueDelay:
         """What it does not go beyond, as the cluster would be thrashing there."""
         self._growth = GROWTH
         self._shortest = inf
+        self._at_min = 0.0
+        """How many seconds were measured at `min` since it was last far above it, ..."""
+        self._shortest_at_min = inf
+        """... and the shortest round trip in these."""
         self._earlier = 0
         """How many are in flight that were sent at another limit: nothing is measured by them. They
         are counted by what succeeds or is overloaded."""
@@ -160,7 +168,7 @@ class QueueDelay:
             if seconds >= self._target:
                 self._compare(self._look, seconds, now)
             return
-        self._shortest = min(self._shortest, seconds)  # of at least a round trip, however they come
+        self._see(seconds)  # of at least a round trip, however they come
         wanted = self._count / seconds * (self._shortest + self._target)
         self._since, self._count = now, 0
         most = max(self._limit * self._growth, self._limit + 1)
@@ -169,6 +177,17 @@ class QueueDelay:
             self._go(self._look.low)
         else:
             self._go(max(self._limit * DROP, min(most, wanted)))
+
+    def _see(self, round_trip: float) -> None:
+        """Keep the shortest round trip, as long as there may be one that is as short."""
+        self._shortest = min(self._shortest, round_trip)
+        if self._limit == self._min:  # only here, or its own queue would be taken for the way
+            self._at_min += round_trip
+            self._shortest_at_min = min(self._shortest_at_min, round_trip)
+            if self._at_min >= LONGEST:
+                self._shortest = self._shortest_at_min
+        if self._at_min >= LONGEST or self._limit > GROWTH * self._min:
+            self._at_min, self._shortest_at_min = 0.0, inf
 
     def _is_to_look(self, now: float) -> bool:
         if self._looked_at is None:
@@ -179,6 +198,8 @@ class QueueDelay:
 
     def _compare(self, look: _Look, seconds: float, now: float) -> None:
         """Take the throughput of a limit that is being compared with another."""
+        # With less in flight a queue is shorter, if it is this limiter's own.
+        self._shortest = min(self._shortest, self._limit * seconds / self._count)
         look.counts[self._limit] += self._count
         look.seconds[self._limit] += seconds
         look.turns -= 1
