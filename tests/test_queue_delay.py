@@ -187,14 +187,6 @@ def test_it_does_not_drift_up_on_a_slow_cluster() -> None:
         assert max(server.serve(200)) <= 100 + rate * 0.1 + 2
 
 
-def test_it_does_not_drift_up_on_a_cluster_that_is_overloaded() -> None:
-    server = Server(QueueDelay(), rate=500, trip=0.001)
-    for _ in range(200):
-        limits = server.serve(2)
-        server.tell(0, overloads=limits[-1])
-        assert max(limits) <= 152
-
-
 def test_a_queue_of_others_is_not_taken_for_the_way_for_good() -> None:
     server = Server(QueueDelay(), rate=5_000, trip=0.002)
     server.serve(10)

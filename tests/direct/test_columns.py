@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from cassandra import ConsistencyLevel
 from cassandra.cqltypes import (
     BooleanType,
     ByteType,
@@ -19,11 +20,13 @@ from cassandra.cqltypes import (
     UTF8Type,
 )
 from cassandra.protocol import ColumnMetadata
-from cassandra.query import UNSET_VALUE
+from cassandra.query import UNSET_VALUE, PreparedStatement
 from hypothesis import given
 from hypothesis import strategies as st
 
 from concurrent_exec.drivers.direct.binding import Binder, Bound
+from concurrent_exec.drivers.direct.plan import Plan
+from tests.direct.test_routes import terms
 
 VERSION = 4
 MISSING = st.sampled_from([None, UNSET_VALUE])
@@ -132,3 +135,18 @@ def test_what_is_equal_is_not_taken_for_the_same(kind: Any, values: list[Any]) -
     bound = binder([kind], [0])
     rows = [(value,) for value in values * 20]
     assert plain(bound.bind_all(rows)) == plain(one_by_one(bound, rows))
+
+
+@pytest.mark.parametrize("timestamped", [True, False])
+def test_bodies_of_columns_are_those_of_each(timestamped: bool) -> None:
+    columns = [ColumnMetadata("shop", "users", name, Int32Type) for name in ("id", "age")]
+    statement = PreparedStatement(columns, b"id", [0], "", "shop", VERSION, None, None)
+    of_all = terms(statement, None, ConsistencyLevel.QUORUM)
+    plan = Plan(of_all._replace(timestamped=timestamped, fetch_size=7, serial_consistency_level=9))
+    rows = [(number, -number) for number in range(20)]
+    stamps = [1000 + number if timestamped else None for number in range(20)]
+    encoded = plan.binder.in_columns(rows)
+    assert encoded is not None
+    each = [plan.body(plan.binder.bind(row)[0], at) for row, at in zip(rows, stamps, strict=True)]
+    assert plan.bodies(encoded, stamps) == each
+    assert len(set(each)) == 20

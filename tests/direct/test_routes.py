@@ -249,6 +249,37 @@ def test_all_near_hosts_are_first_as_often_where_each_has_all() -> None:
     assert set(planner.routes(sent).hosts(sent, keys)) == set(world.hosts[1:])
 
 
+def test_where_each_has_all_the_first_replica_is_the_partitions() -> None:
+    world = World([Node("here", "left", True)] * 3, 3)
+    policy = world.policy("dc aware", "token aware", False, 0)
+    statement, planner = prepared(), world.planner()
+    keys = [bytes([number] * 4) for number in range(100)]
+    expected = [first_of_plan(policy, statement, key, ConsistencyLevel.ONE) for key in keys]
+    sent = terms(statement, policy)
+    assert list(planner.routes(sent).hosts(sent, keys)) == expected
+    assert set(expected) == set(world.hosts)
+
+
+def test_what_has_no_key_goes_round_all_hosts() -> None:
+    world = World([Node("here", "left", True)] * 3, 1)
+    policy = world.policy("round robin", "token aware", False, 0)
+    sent = terms(prepared(keyed=False), policy)
+    assert set(world.planner().routes(sent).hosts(sent, [None] * 3)) == set(world.hosts)
+
+
+def test_where_there_are_tablets_the_policy_is_asked() -> None:
+    world = World([Node("here", "left", True)], 1)
+    policy = world.policy("round robin", "token aware", False, 0)
+    sent, tablets = terms(prepared(), policy), getattr(world.metadata, "_tablets", None)
+    if tablets is not None:  # of scylla-driver
+        tablets._tablets[KEYSPACE, TABLE] = ["one"]
+    route = world.planner().routes(sent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routes.Routes, "_asked", lambda *_: "asked")
+        found = set(route.hosts(sent, [b"key"] * 3))
+    assert found == (set(world.hosts) if tablets is None else {"asked"})
+
+
 def test_a_new_ring_is_noticed() -> None:
     world = World([Node("here", "left", True)] * 4, 1)
     policy = world.policy("dc aware", "token aware", False, 0)
