@@ -260,11 +260,13 @@ def test_where_each_has_all_the_first_replica_is_the_partitions() -> None:
     assert set(expected) == set(world.hosts)
 
 
-def test_what_has_no_key_goes_round_all_hosts() -> None:
-    world = World([Node("here", "left", True)] * 3, 1)
-    policy = world.policy("round robin", "token aware", False, 0)
-    sent = terms(prepared(keyed=False), policy)
-    assert set(world.planner().routes(sent).hosts(sent, [None] * 3)) == set(world.hosts)
+def test_what_has_no_key_goes_where_the_policy_says() -> None:
+    world = World([Node("here", "left", True)] * 3, 3)
+    ours, theirs = (world.policy("dc aware", "token aware, shuffled", False, 0) for _ in range(2))
+    statement = prepared(keyed=False)
+    sent = terms(statement, ours)
+    expected = [first_of_plan(theirs, statement, None, ConsistencyLevel.ONE) for _ in range(30)]
+    assert list(world.planner().routes(sent).hosts(sent, [None] * 30)) == expected
 
 
 def test_where_there_are_tablets_the_policy_is_asked() -> None:
