@@ -22,6 +22,8 @@ PAYLOAD_CRC = 4
 RESULT, VOID_BODY = 0x08, b"\x00\x00\x00\x01"
 _VOID = bytes((RESULT, 0, 0, 0, len(VOID_BODY))) + VOID_BODY
 """An answer that says no more than "done", from its opcode on."""
+_BEFORE_OPCODE = 4
+"""Bytes: version, flags and stream id."""
 _VOID_FRAME = Struct(f">BBh{len(_VOID)}s")
 
 
@@ -100,10 +102,11 @@ class FrameReader:
     def _voids(self, data: bytes) -> Sequence[int]:
         """Return the stream ids of the whole frames that `data` begins with, if all say "done".
 
-        They are as long as each other: to take them in columns is a third of the work.
+        They are as long as each other: to take them in columns is a third of the work. The first
+        and the last one tell nearly always whether that can be.
         """
         whole = len(data) - len(data) % _VOID_FRAME.size
-        if not whole:
+        if not (data.startswith(_VOID, _BEFORE_OPCODE) and data.endswith(_VOID, 0, whole)):
             return ()
         starts, flags, streams, rest = zip(*_VOID_FRAME.iter_unpack(data[:whole]), strict=True)
         versions = {start & _VERSION for start in set(starts)}
