@@ -471,8 +471,8 @@ FAULTS = [
     Fault(
         "what we send again has a new timestamp",
         "drivers/direct/wire.py",
-        "                            job.timestamp = timestamp\n",
-        "                            pass\n",
+        "                    job.timestamp = stamp\n",
+        "                    pass\n",
     ),
     Fault(
         "the retry policy is not asked",
