@@ -84,6 +84,10 @@ class Binder:
         columns = self.in_columns(parameters)
         if columns is not None:
             return list(zip(zip(*columns.values, strict=True), columns.keys, strict=True))
+        return self.bind_each(parameters)
+
+    def bind_each(self, parameters: Sequence[Any]) -> Sequence[Bound | None]:
+        """Return the same, one by one: where `in_columns` has told that there are no columns."""
         return [_or_none(self.bind, each) for each in parameters]
 
     def in_columns(self, parameters: Sequence[Any]) -> Columns | None:
@@ -246,8 +250,7 @@ def _with_gaps(
     sizes, binaries = [b""] * len(values), [b""] * len(values)
     if len(gaps) < len(values):
         # Something stands in the gaps meanwhile, so that the column is still one of one kind.
-        here = set(gaps)
-        some = next(value for at, value in enumerate(values) if at not in here)
+        some = next(value for value in values if value is not None and value is not UNSET_VALUE)
         filled = list(values)
         for at in gaps:
             filled[at] = some

@@ -136,10 +136,13 @@ class Go:
         The body of what is the driver's to send is None.
         """
         if type(jobs[0].statement) is PreparedStatement:
-            columns = plan.binder.in_columns([job.parameters for job in jobs])
+            parameters = [job.parameters for job in jobs]
+            columns = plan.binder.in_columns(parameters)
             if columns is not None:
                 return plan.bodies(columns, timestamps), columns.keys
-        bounds = self.bind(plan, jobs)
+            bounds = plan.binder.bind_each(parameters)
+        else:
+            bounds = plan.binder.bound_all([job.statement for job in jobs])
         bodies = [
             None if bound is None else plan.body(bound[0], timestamp)
             for bound, timestamp in zip(bounds, timestamps, strict=True)
