@@ -52,6 +52,10 @@ class Columns(NamedTuple):
     values: Sequence[Sequence[bytes]]
     keys: Sequence[bytes | None]
 
+    def bounds(self) -> list[Bound]:
+        """Return the same, execution by execution."""
+        return list(zip(zip(*self.values, strict=True), self.keys, strict=True))
+
 
 class Unusual(Exception):
     """These parameters are for the driver's own `bind`."""
@@ -79,15 +83,8 @@ class Binder:
         self._key = tuple(key) if key else ()
         self._version = protocol_version
 
-    def bind_all(self, parameters: Sequence[Any]) -> Sequence[Bound | None]:
-        """Return what `bind` returns of each of these, or None where it raises."""
-        columns = self.in_columns(parameters)
-        if columns is not None:
-            return list(zip(zip(*columns.values, strict=True), columns.keys, strict=True))
-        return self.bind_each(parameters)
-
     def bind_each(self, parameters: Sequence[Any]) -> Sequence[Bound | None]:
-        """Return the same, one by one: where `in_columns` has told that there are no columns."""
+        """Return what `bind` returns of each of these, or None where it raises."""
         return [_or_none(self.bind, each) for each in parameters]
 
     def in_columns(self, parameters: Sequence[Any]) -> Columns | None:

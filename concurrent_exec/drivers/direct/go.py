@@ -10,7 +10,7 @@ from cassandra.query import FETCH_SIZE_UNSET, BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct.answers import OnAnswers
 from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms
-from concurrent_exec.drivers.direct.binding import Bound, is_known
+from concurrent_exec.drivers.direct.binding import Bound, Columns, is_known
 from concurrent_exec.drivers.direct.driver import Driver, Profile, Routes
 from concurrent_exec.drivers.direct.plan import Framed, Plan, Same, Terms
 from concurrent_exec.run import Job
@@ -119,13 +119,20 @@ class Go:
         except Exception:
             return None
 
-    def bind(self, plan: Plan, jobs: Sequence[Job]) -> Sequence[Bound | None]:
-        """Return the values of each of jobs of `alike`, which have this plan.
+    def bind_in_columns(self, plan: Plan, jobs: Sequence[Job]) -> Columns | None:
+        """Return the values of jobs of `alike`, which have this plan; None where they are to be
+        bound by `bind_each`. Never raises."""
+        if type(jobs[0].statement) is not PreparedStatement:
+            return None
+        return plan.binder.in_columns([job.parameters for job in jobs])
+
+    def bind_each(self, plan: Plan, jobs: Sequence[Job]) -> Sequence[Bound | None]:
+        """Return the values of each of these jobs, which have no columns.
 
         None stands for what is the driver's to send: it says what is wrong. Never raises.
         """
         if type(jobs[0].statement) is PreparedStatement:
-            return plan.binder.bind_all([job.parameters for job in jobs])
+            return plan.binder.bind_each([job.parameters for job in jobs])
         return plan.binder.bound_all([job.statement for job in jobs])
 
     def encode(
@@ -135,14 +142,10 @@ class Go:
 
         The body of what is the driver's to send is None.
         """
-        if type(jobs[0].statement) is PreparedStatement:
-            parameters = [job.parameters for job in jobs]
-            columns = plan.binder.in_columns(parameters)
-            if columns is not None:
-                return plan.bodies(columns, timestamps), columns.keys
-            bounds = plan.binder.bind_each(parameters)
-        else:
-            bounds = plan.binder.bound_all([job.statement for job in jobs])
+        columns = self.bind_in_columns(plan, jobs)
+        if columns is not None:
+            return plan.bodies(columns, timestamps), columns.keys
+        bounds = self.bind_each(plan, jobs)
         bodies = [
             None if bound is None else plan.body(bound[0], timestamp)
             for bound, timestamp in zip(bounds, timestamps, strict=True)

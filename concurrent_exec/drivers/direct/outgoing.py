@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from cassandra.query import BoundStatement, PreparedStatement
 
 from concurrent_exec.drivers.direct.batches import BatchPlan, BatchTerms
-from concurrent_exec.drivers.direct.binding import values_of
+from concurrent_exec.drivers.direct.binding import Bound, Columns, values_of
 from concurrent_exec.drivers.direct.go import Go, alike
 from concurrent_exec.drivers.direct.plan import Framed, Plan
 from concurrent_exec.drivers.direct.request import Request
@@ -80,7 +81,46 @@ class SessionOutgoing:
             else:
                 yield from self._look_together(self._go, way, same)
 
-    def _look_together(self, go: Go, way: _Way, jobs: Sequence[Job]) -> Iterator[Write]:
+    def _look_together(self, go: Go, way: _Way, jobs: Sequence[Job]) -> Iterable[Write]:
+        columns = go.bind_in_columns(way.plan, jobs)
+        if columns is None:
+            return self._one_by_one(go, way, jobs, go.bind_each(way.plan, jobs))
+        try:
+            found = self._in_columns(go, way, jobs, columns)
+        except Exception:  # one by one shows for which of them
+            found = None
+        return found or self._one_by_one(go, way, jobs, columns.bounds())
+
+    def _in_columns(
+        self, go: Go, way: _Way, jobs: Sequence[Job], columns: Columns
+    ) -> list[Write] | None:
+        """Return what `_one_by_one` does of jobs of which each may go with others; else None."""
+        shape, marks = way.shape, marks_of(jobs[0].sending)
+        if shape is None or marks is None or None in columns.keys or any(j.errors for j in jobs):
+            return None
+        partitions = list(zip(repeat(way.table), columns.keys))
+        companies: Iterable[Hashable]
+        if self._writes.by_replicas:
+            places = list(map(go.replicas(way.plan), columns.keys))  # type: ignore[arg-type]
+            if not all(places):
+                return None
+            known = {place: self._company(place, way.batch_plan, marks) for place in set(places)}
+            companies = map(known.__getitem__, places)
+        else:
+            companies = zip(partitions, repeat(way.batch_plan), repeat(marks))
+        values = columns.values[1::2]
+        rows: Iterable[Hashable] = repeat(way.row)
+        if way.row:
+            rows = zip(*(columns.values[at] for at in way.row), strict=True)
+        encoded = list(zip(*columns.values, strict=True))
+        sizes = [len(all_of_it) - 4 * len(values) for all_of_it in map(b"".join, encoded)]
+        weights = shape.weights(sizes, zip(*values, strict=True))
+        fields = zip(jobs, repeat(way), encoded, companies, partitions, rows, weights)
+        return list(map(_new, repeat(Write), fields))
+
+    def _one_by_one(
+        self, go: Go, way: _Way, jobs: Sequence[Job], bounds: Sequence[Bound | None]
+    ) -> Iterator[Write]:
         # One long loop, as it is here that the time goes: a call more for each costs what a part of
         # binding does.
         look_at = self._writes.look_at
@@ -89,7 +129,6 @@ class SessionOutgoing:
         except Exception:  # the driver raises it again, and says what is wrong
             yield from map(look_at, jobs)
             return
-        bounds = go.bind(way.plan, jobs)
         companies: dict[Hashable, Hashable] = {}
         marks = marks_of(jobs[0].sending)
         shape, row = way.shape, way.row
