@@ -56,10 +56,6 @@ class Part:
         """The ordinal after its last."""
         return self.first + len(self.flags)
 
-    def has(self, index: int) -> bool:
-        """Say whether a record is one of these, by its position among all sent."""
-        return 0 <= index - self.first_index < len(self.ordinals)
-
     def row(self, index: int) -> int:
         """Return where in the chunk's columns a record is, by its position among all sent."""
         return bisect_left(self.chunk.ordinals, self.ordinals[index - self.first_index])
@@ -119,17 +115,21 @@ class Settled:
 
     def settle(self, indexes: Iterable[int]) -> None:
         """Note that the records sent at these positions are settled."""
+        # One long loop: what is looked up for each record has a name of its own.
         part: Part | None = None
+        first_index = end = 0
         for index in indexes:
-            if part is None or not part.has(index):
+            if not first_index <= index < end:
                 part = self.part_of(index)
-            part.flags[part.ordinals[index - part.first_index] - part.first] = 1
+                ordinals, flags, first = part.ordinals, part.flags, part.first
+                first_index, end = part.first_index, part.first_index + len(ordinals)
+            assert part is not None
+            flags[ordinals[index - first_index] - first] = 1
             part.left -= 1
             if not part.left:
                 self._parts.remove(part)
                 self.size -= part.size
                 self.add(part.first, part.end)
-                part = None
 
     def snapshot(self) -> tuple[int, list[Range]]:
         """Return the ordinal before which all are settled, and the ranges beyond."""
