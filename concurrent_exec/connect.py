@@ -217,6 +217,9 @@ def connect(
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
     from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
+    from concurrent_exec.drivers.leaving import leave_at_once
+
+    leave_at_once()
     if options is None:
         options = ConnectionOptions.from_environment()
     arguments: dict[str, Any] = {
