@@ -382,6 +382,42 @@ FAULTS = [
         "group.bytes + item.bytes > self._most_bytes + 1:",
     ),
     Fault(
+        "what goes alone is grouped with others",
+        "executors/_groups.py",
+        "None in companies or None in partitions",
+        "None in partitions",
+    ),
+    Fault(
+        "what is too large is grouped with others",
+        "executors/_groups.py",
+        " or any(item.bytes > most_bytes for item in items)",
+        "",
+    ),
+    Fault(
+        "two companies' writes of a partition are put in any order",
+        "executors/_groups.py",
+        " > different:\n        return False",
+        " > different:\n        pass",
+    ),
+    Fault(
+        "all rows of a partition are taken for different ones",
+        "executors/_groups.py",
+        "None not in rows and len(set(zip(partitions, rows, strict=True))) == len(items)",
+        "None not in rows",
+    ),
+    Fault(
+        "a range is taken for a row",
+        "executors/_groups.py",
+        "None not in rows and len(",
+        "len(",
+    ),
+    Fault(
+        "a batch that is cut out of many has one byte too many",
+        "executors/_groups.py",
+        "sums[start] + most_bytes)",
+        "sums[start] + most_bytes + 1)",
+    ),
+    Fault(
         "a marker is taken for the column it is named for",
         "drivers/shapes.py",
         "            name: places.index(start)\n",
@@ -923,7 +959,8 @@ FAULTS = [
 
 def broken_copy(fault: Fault, folder: Path) -> None:
     """Put a copy of the project with `fault` into `folder`."""
-    for name in ("concurrent_exec", "perf", "tests"):  # some tests have the server of perf
+    # Some tests have the server of perf, and an executor of the examples.
+    for name in ("concurrent_exec", "examples", "perf", "tests"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "setup.cfg", folder)
     file = folder / "concurrent_exec" / fault.file

@@ -116,6 +116,18 @@ def test_what_can_go_together_does() -> None:
     assert _grouped(rows, most=100, most_bytes=5) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
+def test_two_companies_that_write_a_partition_keep_its_order() -> None:
+    companies = ["company", "other", "company"]
+    items = [Item(n, company, "partition", n, 1) for n, company in enumerate(companies)]
+    assert _grouped(items) == [[0], [1], [2]]
+
+
+def test_a_range_does_not_go_with_a_row_of_it() -> None:
+    for rows in ([None, 1], [1, None]):
+        items = [Item(n, "company", "partition", row, 1) for n, row in enumerate(rows)]
+        assert _grouped(items) == [[0], [1]]
+
+
 def test_what_goes_alone_waits_only_for_its_own_partition() -> None:
     items = [
         Item("a1", "company", "a", 1, 1),
