@@ -210,6 +210,19 @@ def batch(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
     return run(session, statements, None)
 
 
+def lost(what: Any, name: str) -> Case:
+    """One for which the way can't be looked up."""
+
+    def case(session: Any, monkeypatch: pytest.MonkeyPatch) -> object:
+        def raises(*_: Any) -> Any:
+            raise RuntimeError("lost")
+
+        monkeypatch.setattr(what, name, raises)
+        return run(session, session.prepare(INSERT), (1, "a"))
+
+    return case
+
+
 FOR_THE_DRIVER: dict[str, Case] = {
     "text": lambda session, _: run(session, f"{ECHO}1", None),
     "simple": lambda session, _: run(session, SimpleStatement(f"{ECHO}1"), None),
@@ -226,6 +239,10 @@ FOR_THE_DRIVER: dict[str, Case] = {
     "continuous paging": continuous_paging,
     "encryption": encrypted,
     "type": foreign_type,
+    "terms": lost(go.Go, "_terms"),
+    "plan": lost(go.Planner, "plan"),
+    "hosts": lost(go.Planner, "routes"),
+    "connection": lost(go.Go, "_find_target"),
 }
 
 

@@ -13,9 +13,12 @@ from cassandra.protocol import BatchMessage
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType
 
 from concurrent_exec import BatchExecutor
+from concurrent_exec.drivers.direct.outgoing import SessionOutgoing
 from concurrent_exec.drivers.direct.wire import SessionWire
 from concurrent_exec.executors import batching
 from concurrent_exec.executors._groups import grouped
+from concurrent_exec.model import Sending
+from concurrent_exec.run import Job
 from tests.direct.server import Batch
 from tests.integration.support import Requests
 
@@ -369,6 +372,55 @@ WEIGHTS: dict[str, tuple[str, str, Callable[[int], object]]] = {
         lambda k: (k,),
     ),
 }
+
+
+LOOKED_AT: dict[str, tuple[str, str, Callable[[int], object]]] = {
+    **WEIGHTS,
+    "rows of partitions": (
+        "k int, c int, d text, v text, PRIMARY KEY ((k), c, d)",
+        "(d, k, v, c) VALUES (?, ?, ?, ?)",
+        lambda k: ("d" * k, k // 3, "x" * k, k % 3),
+    ),
+    "static columns": (
+        "k int, c int, v int static, PRIMARY KEY (k, c)",
+        "(k, v) VALUES (?, ?)",
+        lambda k: (k // 3, k),
+    ),
+    "missing values": (
+        "k int PRIMARY KEY, v text, w list<int>",
+        "(k, v, w) VALUES (?, ?, ?)",
+        lambda k: (k, (None, UNSET_VALUE, "x")[k % 3], (None, UNSET_VALUE, [1, 2])[k % 3]),
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["partition_key", "replica_set"])
+@pytest.mark.parametrize("what", LOOKED_AT)
+def test_many_are_looked_at_as_each_is(
+    what: str, mode: Any, session: Any, make_table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns, text, row = LOOKED_AT[what]
+    table = make_table("batch_looks", columns)
+    insert = session.prepare(f"INSERT INTO {table} {text}")
+    sending = Sending({}, None, assume_idempotent=False)
+    work: Any = None
+    jobs = [Job(work, index, insert, row(index), sending) for index in range(40)]
+    in_columns = SessionOutgoing._in_columns
+    found: list[Any] = []
+
+    def noting(*given: Any) -> Any:
+        found.append(in_columns(*given))
+        return found[-1]
+
+    monkeypatch.setattr(SessionOutgoing, "_in_columns", noting)
+    with BatchExecutor(session, batch_mode=mode) as executor:
+        assert isinstance(executor._wire, SessionWire)
+        outgoing = executor._wire.begin(executor._writes, executor._on_answers)
+        together = list(outgoing.look(jobs))
+        alone = [write for job in jobs for write in outgoing.look([job])]
+    assert found == [together]
+    assert [each._replace(bound=list(each.bound)) for each in together] == alone
+    assert {each.way for each in together} == {alone[0].way}
 
 
 @pytest.mark.parametrize("what", WEIGHTS)
