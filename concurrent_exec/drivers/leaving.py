@@ -25,13 +25,12 @@ def leave_at_once() -> None:
 
 
 def _end_reactor() -> None:
-    """Do what the driver does first as it exits, and let its thread see it before the rest."""
+    """Where all is closed, do what the driver does first, and let its thread see it."""
     reactor = getattr(sys.modules.get("cassandra.io.libevreactor"), "_global_loop", None)
     thread = getattr(reactor, "_thread", None)
-    if reactor is None or thread is None:
+    # Of what is left open the driver's way of closing is its own matter.
+    if reactor is None or thread is None or getattr(reactor, "_live_conns", True):
         return
     reactor._shutdown = True
-    for connection in list(getattr(reactor, "_live_conns", ())):
-        connection.close()
     reactor.notify()
     thread.join(_SECONDS)
