@@ -116,14 +116,13 @@ class Settled:
     def settle(self, indexes: Iterable[int]) -> None:
         """Note that the records sent at these positions are settled."""
         # One long loop: what is looked up for each record has a name of its own.
-        part: Part | None = None
+        part: Part
         first_index = end = 0
         for index in indexes:
             if not first_index <= index < end:
                 part = self.part_of(index)
                 ordinals, flags, first = part.ordinals, part.flags, part.first
                 first_index, end = part.first_index, part.first_index + len(ordinals)
-            assert part is not None
             flags[ordinals[index - first_index] - first] = 1
             part.left -= 1
             if not part.left:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -56,16 +56,6 @@ class Shape:
             elements = sum([_elements(values[index]) for index in self.collections])
             bytes_of_values += elements * ELEMENT_BYTES
         return self.bytes + self.times * bytes_of_values
-
-    def weights(self, bytes_of_values: Sequence[int], values: Iterable[Sequence[Any]]) -> list[int]:
-        """Return the weights of many writes.
-
-        values: those of each; looked at only where there are `collections`.
-        """
-        if self.collections:
-            return list(map(self.weight, bytes_of_values, values))
-        bytes, times = self.bytes, self.times
-        return [bytes + times * each for each in bytes_of_values]
 
     @classmethod
     def of(cls, prepared: Any, tables: Any) -> Shape | None:

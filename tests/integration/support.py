@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
@@ -18,8 +21,23 @@ from cassandra.query import BatchStatement
 from concurrent_exec import ExecutionResult, Executor
 from concurrent_exec.connect import ConnectionOptions, connect
 from tests.conftest import REQUEST_TIMEOUT
+from tests.surviving.support import environment_for
 
 MakeExecutor = Callable[..., Executor[Any]]
+
+
+def ended(cassandra: ConnectionOptions, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Return what a Python with these arguments has put out, which ended well."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=Path(__file__).parents[2],
+        env=environment_for(cassandra),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 class Rows:

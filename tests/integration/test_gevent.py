@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +11,7 @@ import pytest
 from concurrent_exec.connect import ConnectionOptions
 from tests.conftest import PROOF
 from tests.integration import gevent_client
-from tests.surviving.support import environment_for
+from tests.integration.support import ended
 
 pytestmark = pytest.mark.cluster
 
@@ -31,15 +28,8 @@ if PROOF:
 
 def client(cassandra: ConnectionOptions, *arguments: str) -> dict[str, Any]:
     """Return what a client has seen; each executor was used, stopped and left idle."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gevent.monkey", "--module", gevent_client.__name__, *arguments],
-        cwd=Path(__file__).parents[2],
-        env=environment_for(cassandra),
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
+    module = gevent_client.__name__
+    done = ended(cassandra, "-m", "gevent.monkey", "--module", module, *arguments)
     seen: dict[str, Any] = json.loads(done.stdout)
     for told in seen.values():
         if isinstance(told, dict):

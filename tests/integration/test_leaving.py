@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from concurrent_exec.connect import ConnectionOptions
-from tests.surviving.support import environment_for
+from tests.integration.support import ended
 
 pytestmark = pytest.mark.cluster
 
@@ -28,13 +24,4 @@ with connect() as session:
 def test_the_reactor_ends_with_the_interpreter(cassandra: ConnectionOptions) -> None:
     """scylla-driver waits five seconds for it in three of four processes, and then says so."""
     for _ in range(6):
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            cwd=Path(__file__).parents[2],
-            env=environment_for(cassandra),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "could not be joined" not in done.stderr
+        assert "could not be joined" not in ended(cassandra, "-c", SCRIPT).stderr

@@ -113,8 +113,8 @@ class SessionOutgoing:
         if way.row:
             rows = zip(*(columns.values[at] for at in way.row), strict=True)
         encoded = list(zip(*columns.values, strict=True))
-        sizes = [len(all_of_it) - 4 * len(values) for all_of_it in map(b"".join, encoded)]
-        weights = shape.weights(sizes, zip(*values, strict=True))
+        sizes = (len(all_of_it) - 4 * len(values) for all_of_it in map(b"".join, encoded))
+        weights = map(shape.weight, sizes, zip(*values, strict=True))
         fields = zip(jobs, repeat(way), encoded, companies, partitions, rows, weights)
         return list(map(_new, repeat(Write), fields))
 
